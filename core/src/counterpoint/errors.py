@@ -1,0 +1,63 @@
+"""Every error that Counterpoint raises on purpose, in one tree.
+
+::
+
+    CounterpointError
+    ├── ConfigError     a setting, a key or a name that is not right        (also a ValueError)
+    ├── DataError       a file, a table or a sample that cannot be used      (also a ValueError)
+    ├── ShapeError      a tensor whose shape, type or values do not fit      (also a ValueError)
+    ├── PluginError     a plugin that is missing, too old, broken or doubled
+    ├── RunError        a run directory that is missing, unfinished or foreign
+    └── TrainingError   training cannot go on (non-finite loss, no disk)
+
+A message names the argument, what was found, what is allowed, and what to do next.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class CounterpointError(Exception):
+    """Root of the tree; catch this to catch all of them."""
+
+
+class ConfigError(CounterpointError, ValueError):
+    """A setting, a key or a name that is not right."""
+
+
+class DataError(CounterpointError, ValueError):
+    """A file, a table or a sample that cannot be used."""
+
+
+class ShapeError(CounterpointError, ValueError):
+    """A tensor whose shape, dtype or values do not fit."""
+
+
+class PluginError(CounterpointError):
+    """A plugin that is missing, too old, broken or doubled."""
+
+
+class RunError(CounterpointError):
+    """A run directory that is missing, unfinished or foreign."""
+
+
+class TrainingError(CounterpointError):
+    """Training cannot go on."""
+
+
+def message(argument: str, found: object, allowed: object, todo: str = "") -> str:
+    """One form for every error text: ``argument: found …; allowed …. What to do.``"""
+    text = f"{argument}: found {found}; allowed: {allowed}."
+    return f"{text} {todo}".rstrip()
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``" Did you mean 'simclr'?"`` for a misspelt name, or the list of what there is."""
+    known = sorted(known)
+    lowered = {k.lower(): k for k in known}
+    close = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
+    if close:
+        return f" Did you mean {lowered[close[0]]!r}?"
+    return f" There is: {', '.join(known)}." if known else " There is none."

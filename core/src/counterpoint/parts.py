@@ -1,0 +1,180 @@
+"""The four things that a plugin supplies: dataset, views, encoder, task.
+
+Subclass these; everything else (every method, training, evaluation, report, embedding) comes with them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset as TorchDataset
+
+from counterpoint.errors import DataError, message
+from counterpoint.types import Batch, Damaged, Encoding, Sample, View
+
+SPLITS = ("train", "val", "test")
+
+
+def content_id(raw: bytes) -> int:
+    """63-bit id of ``raw``: equal content, equal id (BLAKE2b, so accidents are out of reach)."""
+    return int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest(), "little") >> 1
+
+
+class Dataset(TorchDataset[Sample | Damaged], ABC):
+    """Samples of one or more modalities; labels are optional.
+
+    The constructor of every dataset takes ``source`` (a path or a name) first; the rest are options.
+
+    Attributes:
+        labels: ``(N,)`` int64 with -1 for "unknown", or None.
+        classes: names of the classes, or None.
+    """
+
+    labels: np.ndarray | None = None
+    classes: list[str] | None = None
+
+    @classmethod
+    def accepts(cls, source: str) -> bool:
+        """Whether this dataset can open ``source`` (cheap: a look at the name or the first entry)."""
+        return False
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of samples."""
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> Sample | Damaged:
+        """Sample number ``index``; an unreadable one comes back as `Damaged`, never as an exception."""
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """What a person calls sample ``index``: a path relative to the source, a row id."""
+
+    @abstractmethod
+    def digest(self) -> str:
+        """Hex digest that changes when the data changes; written into every result."""
+
+    def splits(self) -> dict[str, np.ndarray]:
+        """Indices of ``train``, ``val`` and ``test``: disjoint, together everything.
+
+        The default draws each sample's part from a hash of its *name*, so adding files moves no other file. With
+        labels 10 % go to each of val and test, without 5 %. Override where the data has official splits.
+        """
+        share = 10 if self.labels is not None else 5
+        draw = np.fromiter(
+            (content_id(self.name(i).encode()) % 100 for i in range(len(self))), dtype=np.int64, count=len(self)
+        )
+        part = np.where(draw < share, 2, np.where(draw < 2 * share, 1, 0))
+        return {split: np.flatnonzero(part == number) for number, split in enumerate(SPLITS)}
+
+    def collate(self, samples: Sequence[Sample | Damaged]) -> Batch:
+        """Samples -> `Batch`; tensors of one shape are stacked, of several shapes kept as a list."""
+        good = [s for s in samples if isinstance(s, Sample)]
+        damaged = [s for s in samples if isinstance(s, Damaged)]
+        names = list(good[0].data) if good else []
+        data: dict[str, Tensor | list[Tensor]] = {}
+        for modality in names:
+            values = [torch.as_tensor(s.data[modality]) for s in good]
+            data[modality] = torch.stack(values) if len({v.shape for v in values}) == 1 else values
+        label = None
+        if self.labels is not None:
+            label = torch.tensor([-1 if s.label is None else s.label for s in good], dtype=torch.int64)
+        return Batch(
+            data=data,
+            index=torch.tensor([s.index for s in good], dtype=torch.int64),
+            content=torch.tensor([s.content for s in good], dtype=torch.int64),
+            label=label,
+            damaged=damaged,
+        )
+
+
+class Views(ABC):
+    """Batch of samples -> two or more batches of views, vectorised over the batch on the tensors' own device.
+
+    All randomness comes from ``generator`` (on the CPU: parameters are small, pixels are not), so that a step's
+    views are a function of (seed, step) alone and a resumed run sees what an undisturbed one would have seen.
+    """
+
+    modalities: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def __call__(self, batch: Batch, generator: torch.Generator) -> list[View]:
+        """Training views, global ones first. Each view has ``B`` rows in the batch's order."""
+
+    @abstractmethod
+    def plain(self, batch: Batch) -> list[View]:
+        """What evaluation sees: one deterministic view per modality (resize and centre crop, no augmentation)."""
+
+
+class Encoder(nn.Module, ABC):
+    """View -> `Encoding`.
+
+    Attributes:
+        dim: width of ``Encoding.pooled``.
+        capabilities: any of ``"tokens"``, ``"masking"``, ``"dense"``, ``"modalities"``; a method declares its needs.
+    """
+
+    dim: int
+    capabilities: ClassVar[frozenset[str]] = frozenset()
+
+    @abstractmethod
+    def forward(self, view: View) -> Encoding:
+        """Encode a view of ``B`` rows."""
+
+
+class Towers(Encoder):
+    """Several encoders behind one door: the view's modality picks the tower.
+
+    With this, SimCLR over an image view and a text view *is* CLIP without the learnt temperature. The towers may differ
+    in width: the pair method gives each a projector of its own (`dims`).
+
+    Args:
+        towers: modality name -> encoder.
+    """
+
+    capabilities = frozenset({"modalities"})
+
+    def __init__(self, towers: dict[str, Encoder]) -> None:
+        super().__init__()
+        if not towers:
+            raise DataError(message("towers", "none", "one encoder per modality"))
+        self.towers = nn.ModuleDict(towers)
+        self.dims = {name: tower.dim for name, tower in towers.items()}
+        self.dim = next(iter(self.dims.values()))
+
+    def forward(self, view: View) -> Encoding:
+        """Encode with the tower of ``view.modality``."""
+        if view.modality not in self.towers:
+            raise DataError(message("view.modality", repr(view.modality), ", ".join(self.towers)))
+        encoding: Encoding = self.towers[view.modality](view)
+        return encoding
+
+
+class Task(ABC):
+    """A downstream use of embeddings: ``fit``, ``predict``, ``evaluate`` on arrays, never on models."""
+
+    @abstractmethod
+    def fit(self, features: Tensor, labels: Tensor | None = None) -> Task:
+        """Learn from ``(N, D)`` features and, where the task wants them, ``(N,)`` labels."""
+
+    @abstractmethod
+    def predict(self, features: Tensor) -> Any:
+        """Answers for ``(M, D)`` features."""
+
+    @abstractmethod
+    def evaluate(self, features: Tensor, labels: Tensor) -> dict[str, float]:
+        """Metrics on ``(M, D)`` features with ``(M,)`` labels; a metric's name carries its protocol."""
+
+
+def data_home() -> Path:
+    """Where data sets live: ``$COUNTERPOINT_DATA``, else ``~/.cache/counterpoint``."""
+    home = os.environ.get("COUNTERPOINT_DATA")
+    return Path(home).expanduser() if home else Path.home() / ".cache" / "counterpoint"
