@@ -29,7 +29,7 @@ class Objective(nn.Module, ABC):
 
     ``reduction`` declares how several processes become one batch, so that nobody can forget it:
 
-    - ``"gather"``: the loss couples samples (negatives, batch statistics); `counterpoint.objectives.gather.gather` brings
+    - ``"gather"``: the loss couples samples (negatives, batch statistics); `objectives.gather` brings
       the other ranks' embeddings, with gradients, and the mean over ranks of the losses is the one-process loss at the
       whole batch. Under DDP, which averages gradients over ranks, the gradients are the one-process gradients too.
     - ``"mean"``: every sample's term stands alone; the plain mean over ranks is already right.
