@@ -1,0 +1,185 @@
+"""The plugin contract and its discovery. Loads no torch: listing is instant, parts are imported when used.
+
+A plugin is one `Plugin` object behind one entry point in the group ``counterpoint.plugins``::
+
+    [project.entry-points."counterpoint.plugins"]
+    weather = "counterpoint_weather.plugin:plugin"
+
+Its parts are named as ``"module:attribute"``. Four things in (dataset, views, encoder, task); every core method, the
+command line, evaluation, checkpoints, resume and distributed training out.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import metadata
+from typing import Any
+
+from packaging.requirements import Requirement
+
+from counterpoint.errors import ConfigError, PluginError, nearest
+
+GROUP = "counterpoint.plugins"
+CAPABILITIES = frozenset({"tokens", "masking", "dense", "modalities"})
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One thing that a plugin supplies.
+
+    Attributes:
+        target: ``"module:attribute"`` of a class.
+        summary: one line for the listings.
+        capabilities: for encoders, what they can do; a method declares what it needs.
+    """
+
+    target: str
+    summary: str
+    capabilities: frozenset[str] = frozenset()
+
+    def load(self) -> Any:
+        """The class itself (imports its module)."""
+        module, _, attribute = self.target.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A named bundle of datasets, views, encoders, tasks, and the methods that only its modality has.
+
+    The first entry of ``datasets``, ``views`` and ``encoders`` is the default.
+
+    Attributes:
+        name: lower-case word; the distribution is ``counterpoint-<name>``.
+        summary: one line for the listings.
+        modalities: names of the modalities in its samples.
+        datasets, views, encoders, tasks, methods: name -> `Part`.
+        recipes: method name -> settings that differ from the method's defaults (the keys of a configuration file);
+            a method without an entry runs with its own defaults.
+        requires: requirement strings checked before anything is imported, e.g. ``"timm>=1.0"``.
+    """
+
+    name: str
+    summary: str
+    modalities: tuple[str, ...]
+    datasets: Mapping[str, Part]
+    views: Mapping[str, Part]
+    encoders: Mapping[str, Part]
+    tasks: Mapping[str, Part] = field(default_factory=dict)
+    methods: Mapping[str, Part] = field(default_factory=dict)
+    recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    requires: tuple[str, ...] = ()
+
+    def part(self, kind: str, name: str) -> Part:
+        """The part called ``name`` among ``kind`` ("datasets", "views", …), or an error with the nearest name."""
+        parts: Mapping[str, Part] = getattr(self, kind)
+        if name not in parts:
+            raise ConfigError(f"{self.name} has no {kind} called {name!r}.{nearest(name, parts)}")
+        return parts[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One plugin as discovery saw it; broken ones are listed with the reason and the command that mends them."""
+
+    name: str
+    distribution: str
+    version: str
+    plugin: Plugin | None = None
+    problem: str = ""
+    remedy: str = ""
+    cause: BaseException | None = None
+
+    @property
+    def works(self) -> bool:
+        """Whether the plugin can be used."""
+        return self.plugin is not None
+
+
+def unmet(requirements: tuple[str, ...]) -> list[tuple[str, str]]:
+    """``(requirement, what is wrong)`` for every requirement that this environment does not meet."""
+    wrong = []
+    for text in requirements:
+        requirement = Requirement(text)
+        if requirement.marker is not None and not requirement.marker.evaluate():
+            continue
+        try:
+            have = metadata.version(requirement.name)
+        except metadata.PackageNotFoundError:
+            wrong.append((text, f"{requirement.name} is not installed"))
+            continue
+        if not requirement.specifier.contains(have, prereleases=True):
+            wrong.append((text, f"{requirement.name} {have} is installed, {text} is needed"))
+    return wrong
+
+
+def _inspect(point: metadata.EntryPoint) -> Found:
+    distribution = point.dist.name if point.dist is not None else "unknown"
+    version = point.dist.version if point.dist is not None else "?"
+
+    def broken(problem: str, remedy: str, cause: BaseException | None = None) -> Found:
+        return Found(point.name, distribution, version, problem=problem, remedy=remedy, cause=cause)
+
+    try:
+        plugin = point.load()
+    except ImportError as error:
+        missing = error.name or str(error)
+        return broken(f"cannot import {missing}: {error}", f"pip install --upgrade {distribution}", error)
+    except Exception as error:
+        # Isolation: one plugin's bug must not take the others down; it is shown here and raised when it is asked for.
+        return broken(f"raises {type(error).__name__} at import: {error}", f"report it to {distribution}", error)
+    if not isinstance(plugin, Plugin):
+        return broken(f"{point.value} is a {type(plugin).__name__}, not a Plugin", f"report it to {distribution}")
+    if plugin.name != point.name:
+        return broken(
+            f"the entry point says {point.name!r}, the plugin {plugin.name!r}", f"report it to {distribution}"
+        )
+    wrong = unmet(plugin.requires)
+    if wrong:
+        needed = " ".join(f"'{text}'" for text, _ in wrong)
+        return broken("; ".join(reason for _, reason in wrong), f"pip install --upgrade {needed}")
+    return Found(point.name, distribution, version, plugin=plugin)
+
+
+@cache
+def discover() -> tuple[Found, ...]:
+    """Every plugin in this environment, by name; two with one name are both listed as broken, never overridden."""
+    points = sorted(metadata.entry_points(group=GROUP), key=lambda p: (p.name, p.value))
+    unique = {(p.name, p.value, p.dist.name if p.dist else ""): p for p in points}
+    found = [_inspect(point) for point in unique.values()]
+    names = [f.name for f in found]
+    return tuple(f if names.count(f.name) == 1 else _doubled(f, found) for f in found)
+
+
+def _doubled(one: Found, found: list[Found]) -> Found:
+    owners = sorted({f.distribution for f in found if f.name == one.name})
+    return Found(
+        one.name,
+        one.distribution,
+        one.version,
+        problem=f"the name {one.name!r} is claimed {len(owners)} times: {', '.join(owners)}",
+        remedy=f"pip uninstall {one.distribution}",
+    )
+
+
+def get(name: str) -> Plugin:
+    """The installed plugin called ``name``.
+
+    Raises:
+        PluginError: it is unknown (with the nearest name, or what to install), broken (with the reason and the command
+            that mends it), or doubled.
+    """
+    found = [f for f in discover() if f.name == name]
+    if not found:
+        names = [f.name for f in discover()]
+        hint = nearest(name, names)
+        raise PluginError(
+            f"No plugin called {name!r} is installed.{hint} To install it: pip install counterpoint-{name}"
+        )
+    one = found[0]
+    if one.plugin is None:
+        raise PluginError(f"Plugin {name!r} cannot be used: {one.problem}. To mend it: {one.remedy}") from one.cause
+    return one.plugin

@@ -1,0 +1,214 @@
+"""From a recipe's name, a YAML file, options or keywords to one complete, typed configuration (jsonargparse).
+
+YAML and the command line are the same thing: ``--method.objective.temperature 0.2`` is ``method: {objective:
+{temperature: 0.2}}``. The complete configuration is written into the run directory; feeding it back repeats the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from argparse import ArgumentError
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+
+from counterpoint import plugin as plugins
+from counterpoint.errors import ConfigError
+from counterpoint.methods.base import Method
+from counterpoint.parts import Dataset, Encoder, Views
+from counterpoint.training.hints import explain
+from counterpoint.training.recipes import Recipe, find_recipe
+from counterpoint.training.settings import Optimization, Settings, settings_of
+
+DESCRIPTION = """Learn an encoder from unlabelled data.
+
+examples:
+  counterpoint pretrain vision/simclr --data photos/ --out runs/photos
+  counterpoint pretrain vision/simclr --data photos/ --method.objective DCL --batch_size 64
+  counterpoint pretrain vision/moco --data photos/ --encoder Timm --encoder.name resnet50 --devices 8
+  counterpoint pretrain --config configs/vision/simclr-cpu.yaml --epochs 5
+  counterpoint pretrain vision/simclr --print_config > mine.yaml
+  counterpoint pretrain --resume runs/photos
+"""
+
+
+def build_parser(recipe: Recipe | None = None, source: str | None = None) -> ArgumentParser:
+    """The parser of ``counterpoint pretrain``, its defaults taken from ``recipe`` and from what ``source`` is."""
+    parser = ArgumentParser(
+        prog="counterpoint pretrain",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        exit_on_error=False,
+    )
+    parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of these settings")
+    parser.add_argument("--recipe", type=str, help="plugin/method, e.g. vision/simclr")
+    parser.add_argument("--data", type=str, help="a folder, a table, an archive, or the name of a data set")
+    parser.add_argument("--out", type=str, help="run directory (default: runs/<plugin>-<method>)")
+    parser.add_class_arguments(Settings, None)
+    parser.add_argument("--optimization", type=Optimization, default=Optimization(), help="optimiser and schedule")
+    parser.add_argument("--dataset", type=Dataset, help="dataset class and its options (default: chosen by --data)")
+    parser.add_argument("--views", type=Views, help="views class and its options")
+    parser.add_argument("--encoder", type=Encoder, help="encoder class and its options")
+    parser.add_argument("--method", type=Method, help="method class and its options (objective, heads, …)")
+    parser.link_arguments("data", "dataset.init_args.source", apply_on="parse")
+    parser.link_arguments("encoder", "method.init_args.encoder", apply_on="instantiate")
+    if recipe is not None:
+        parser.set_defaults(_defaults(recipe, source))
+    return parser
+
+
+def _defaults(recipe: Recipe, source: str | None) -> dict[str, Any]:
+    plugin = recipe.plugin
+    defaults: dict[str, Any] = {
+        "recipe": recipe.name,
+        "data": source,
+        "out": f"runs/{recipe.name.replace('/', '-')}",
+        "method": {"class_path": _path(recipe.method.load())},
+    }
+    for kind, parts in (("views", plugin.views), ("encoder", plugin.encoders)):
+        defaults[kind] = {"class_path": _path(next(iter(parts.values())).load())}
+    for key, value in recipe.settings.items():
+        defaults[key] = {"class_path": _path(plugin.part(_KINDS[key], value).load())} if _names_part(key, value) else value
+    if source is not None:
+        defaults["dataset"] = {"class_path": _path(dataset_class(plugin, source))}
+    return defaults
+
+
+_KINDS = {"dataset": "datasets", "views": "views", "encoder": "encoders"}
+
+
+def _names_part(key: str, value: object) -> bool:
+    return key in _KINDS and isinstance(value, str) and "." not in value
+
+
+def _path(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def dataset_class(plugin: plugins.Plugin, source: str) -> type[Dataset]:
+    """The first of the plugin's datasets that accepts ``source``.
+
+    Raises:
+        ConfigError: none does; the message says what each of them opens.
+    """
+    for part in plugin.datasets.values():
+        cls: type[Dataset] = part.load()
+        if cls.accepts(source):
+            return cls
+    exists = "" if Path(source).exists() else f" There is no file or folder {source!r}."
+    opens = "; ".join(f"{name} ({part.summary})" for name, part in plugin.datasets.items())
+    raise ConfigError(f"--data {source!r} is nothing that plugin {plugin.name!r} opens.{exists} It opens: {opens}.")
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Nested keywords -> command-line options: ``{"method": {"objective": "DCL"}}`` -> ``--method.objective=DCL``."""
+    options: list[str] = []
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and "class_path" not in value:
+            options += flatten(value, f"{prefix}{key}.")
+        else:
+            text = value if isinstance(value, str) else json.dumps(value)
+            options.append(f"--{prefix}{key}={text}")
+    return options
+
+
+def parse(arguments: Sequence[str]) -> Namespace:
+    """Command-line arguments (the recipe may stand first, bare) -> complete configuration.
+
+    Raises:
+        ConfigError: a misspelt recipe, key, class or value, with the nearest right one.
+    """
+    words = [_underscored(word) for word in arguments]
+    if words and not words[0].startswith("-"):
+        words[0] = f"--recipe={words[0]}"
+    peeked = _peek(words)
+    if not peeked.get("recipe"):
+        if "--help" in words or "-h" in words:
+            build_parser().parse_args(["--help"])
+        raise ConfigError("Which recipe? For example: counterpoint pretrain vision/simclr. See: counterpoint recipes")
+    recipe = find_recipe(peeked["recipe"])
+    _register(recipe.plugin)
+    source = peeked.get("data") or recipe.settings.get("data")
+    parser = build_parser(recipe, source)
+    try:
+        config = parser.parse_args(words)
+    except ArgumentError as error:
+        raise ConfigError(explain(str(error), parser, (Dataset, Views, Encoder, Method))) from None
+    if config.data is None:
+        raise ConfigError("--data is missing: a folder, a table, an archive, or the name of a data set")
+    settings_of(config)
+    config.pop("config", None)
+    return config
+
+
+def _underscored(word: str) -> str:
+    """``--batch-size=64`` -> ``--batch_size=64``; people type both."""
+    if not word.startswith("--"):
+        return word
+    key, equals, value = word.partition("=")
+    return "--" + key[2:].replace("-", "_") + equals + value
+
+
+def _peek(words: Sequence[str]) -> dict[str, Any]:
+    """Recipe and data, which decide what the parser is made of, before there is a parser."""
+    found: dict[str, Any] = {}
+    for number, word in enumerate(words):
+        key, equals, value = word.partition("=")
+        if key not in ("--config", "--recipe", "--data"):
+            continue
+        if not equals:
+            value = words[number + 1] if number + 1 < len(words) else ""
+        if key == "--config":
+            loaded = read_yaml(Path(value))
+            found |= {k: loaded[k] for k in ("recipe", "data") if loaded.get(k) is not None}
+        else:
+            found[key[2:]] = value
+    return found
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A configuration file as a dictionary (safe loader: no code is run).
+
+    Raises:
+        ConfigError: it is missing, is not YAML, or is not a mapping.
+    """
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"--config {path}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--config {path}: is not YAML: {error}") from None
+    if not isinstance(loaded, dict):
+        raise ConfigError(f"--config {path}: holds a {type(loaded).__name__}; a mapping of settings is needed")
+    return loaded
+
+
+def _register(plugin: plugins.Plugin) -> None:
+    """Import the plugin's classes, so that short names (``--encoder TinyViT``) are known to the parser."""
+    import counterpoint.nn
+    import counterpoint.objectives  # noqa: F401
+
+    for kind in ("datasets", "views", "encoders", "methods"):
+        for part in getattr(plugin, kind).values():
+            part.load()
+
+
+def instantiate(config: Namespace) -> Namespace:
+    """Build the dataset, views, encoder and method that ``config`` names."""
+    recipe = find_recipe(config.recipe)
+    _register(recipe.plugin)
+    parser = build_parser(recipe, config.data)
+    build = getattr(parser, "instantiate", None) or parser.instantiate_classes
+    built: Namespace = build(config)
+    return built
+
+
+def dump(config: Namespace) -> str:
+    """The complete configuration as YAML."""
+    recipe = find_recipe(config.recipe)
+    text: str = build_parser(recipe, config.data).dump(config, skip_none=False)
+    return text

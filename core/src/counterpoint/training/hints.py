@@ -1,0 +1,64 @@
+"""Turn a parser's complaint into one that names the nearest right key or class."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Iterable
+
+from jsonargparse import ArgumentParser
+from torch import nn
+
+from counterpoint.errors import nearest
+from counterpoint.objectives.base import Objective
+
+_OPTION = re.compile(r"[Oo]ption '([\w.]+)' is not accepted")
+_CLASS = re.compile(r"class_path '([\w.]+)'")
+_UNKNOWN = re.compile(r"unrecognized arguments: (--[\w.\-]+)")
+_KEY = re.compile(r"Key '([\w.]+)' is not expected")
+_PATH = re.compile(r"(?:Expected a dot import path string|No module named|not a valid class_path)[: ]+'?([\w.]+)")
+
+
+def explain(text: str, parser: ArgumentParser, bases: Iterable[type]) -> str:
+    """The parser's error ``text`` with the nearest right name added where it complains about a name."""
+    text = text.strip()
+    option = _OPTION.search(text)
+    if option is not None:
+        before = _CLASS.findall(text[: option.start()])
+        known = _parameters(before[-1]) if before else list(_keys(parser))
+        owner = f" of {before[-1].rsplit('.', 1)[-1]}" if before else ""
+        return f"Unknown setting {option[1]!r}{owner}.{nearest(option[1].split('.')[0], known)}"
+    unknown = _UNKNOWN.search(text) or _KEY.search(text)
+    if unknown is not None:
+        name = unknown[1].lstrip("-")
+        return f"Unknown setting {name!r}.{nearest(name, _keys(parser))}"
+    path = _PATH.search(text)
+    if path is not None:
+        where = re.findall(r'Parser key "([\w.]+)"', text)
+        asked = f" for {'.'.join(where)!r}" if where else ""
+        return f"Unknown class {path[1]!r}{asked}.{nearest(path[1], _classes((*bases, Objective)))}"
+    return text
+
+
+def _parameters(class_path: str) -> list[str]:
+    module, _, name = class_path.rpartition(".")
+    signature = inspect.signature(getattr(importlib.import_module(module), name))
+    return [p for p in signature.parameters if p not in ("self", "encoder")]
+
+
+def _keys(parser: ArgumentParser) -> Iterable[str]:
+    return {key.split(".init_args")[0] for key in vars(parser.get_defaults().as_flat())} | {"config", "recipe"}
+
+
+def _classes(bases: Iterable[type]) -> set[str]:
+    """Short names of every loaded class that may be asked for."""
+    names: set[str] = set()
+    queue = [*bases]
+    while queue:
+        for cls in queue.pop().__subclasses__():
+            queue.append(cls)
+            if not inspect.isabstract(cls):
+                names.add(cls.__name__)
+    heads = importlib.import_module("counterpoint.nn")
+    return names | {n for n in getattr(heads, "__all__", []) if issubclass(getattr(heads, n, object), nn.Module)}
