@@ -1,0 +1,200 @@
+"""The metrics log of a run: two append-only tables that survive ``kill -9`` and resume exactly.
+
+``metrics.csv`` holds what is a function of configuration and data alone: the same run on the same machine writes the
+same bytes, stopped and resumed or not. What depends on the clock (metrics named ``time/...``) goes to ``timing.csv``
+beside it, so that the first can be compared byte by byte. Both are in long form, one value a row:
+``step,epoch,metric,value``; ``step`` is the number of optimiser updates done, values are written by ``repr`` and so
+read back exactly.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+from counterpoint.errors import ConfigError, RunError, TrainingError, message
+
+METRICS = "metrics.csv"
+TIMING = "timing.csv"
+CLOCK = "time/"
+KEPT_STEPS = 16  # whose names are remembered against doubles; a resumed run repeats at most its checkpoint's step
+HEADER = ("step", "epoch", "metric", "value")
+
+
+class MetricsLog(Logger):
+    """Lightning logger that appends to ``<run>/metrics.csv`` and, for ``time/...``, to ``<run>/timing.csv``.
+
+    Each call is one write of whole lines; a line that a killed process left torn is dropped before the next write.
+    Only rank zero writes. Hyper-parameters are not its business: ``config.yaml`` holds them.
+
+    Args:
+        run: the run directory; made on the first write.
+    """
+
+    def __init__(self, run: str | Path) -> None:
+        super().__init__()
+        self.run = Path(run)
+        self._recent: dict[int, set[str]] | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the run."""
+        return self.run.name
+
+    @property
+    def version(self) -> str:
+        """Lightning wants one; a run has none."""
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        """The run directory."""
+        return str(self.run)
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Nothing: ``config.yaml`` has them all."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Append one row a metric. The key ``epoch`` is not a metric: it fills the epoch column.
+
+        A metric that this step already has is left as it is: a run resumed from a checkpoint of step ``s`` may compute
+        the rows of ``s`` again.
+
+        Raises:
+            ConfigError: no step, or a metric's name has a line break.
+            TrainingError: the disk does not take the rows.
+        """
+        if step is None:
+            raise ConfigError(message("step", "None", "the number of updates done", "Pass step=trainer.global_step."))
+        values = {name: float(value) for name, value in metrics.items()}
+        epoch = values.pop("epoch", None)
+        known = self._known(step)
+        rows = [(step, "" if epoch is None else int(epoch), n, repr(v)) for n, v in values.items() if n not in known]
+        for path, clock in ((self.run / METRICS, False), (self.run / TIMING, True)):
+            _append(path, [row for row in rows if row[2].startswith(CLOCK) is clock])
+        known.update(values)
+
+    @rank_zero_only
+    def rewind(self, step: int) -> None:
+        """Forget every row after ``step`` (-1: every row), so that a resumed run continues where its checkpoint stands.
+
+        Each file is rewritten beside itself and moved into place: a kill at any moment leaves the old or the new one.
+        """
+        for path in (self.run / METRICS, self.run / TIMING):
+            if path.exists():
+                _replace(path, [row for row in _rows(path) if int(row[0]) <= step])
+        self._recent = None
+
+    def _known(self, step: int) -> set[str]:
+        """Names that ``step`` already has: read from the files once after a start, kept in memory from then on."""
+        if self._recent is None:
+            self._recent = {}
+            for path in (self.run / METRICS, self.run / TIMING):
+                if path.exists():
+                    _drop_torn_line(path)
+                    for row in _rows(path):
+                        self._remember(int(row[0])).add(row[2])
+        return self._remember(step)
+
+    def _remember(self, step: int) -> set[str]:
+        """The names of ``step``, which becomes the youngest; the oldest beyond a few are let go."""
+        recent = {} if self._recent is None else self._recent
+        names = recent[step] = recent.pop(step, set())
+        while len(recent) > KEPT_STEPS:
+            del recent[next(iter(recent))]
+        return names
+
+
+def read_metrics(path: str | Path) -> dict[str, list[tuple[int, float]]]:
+    """Metric -> its ``(step, value)`` pairs in the order written.
+
+    Args:
+        path: a run directory (its ``metrics.csv``), or a file of the same form (``timing.csv``).
+
+    Raises:
+        RunError: there is no such file, or a line in it is not one of ours. A torn last line is no error: it is
+            dropped.
+    """
+    path = Path(path)
+    path = path / METRICS if path.is_dir() else path
+    if not path.exists():
+        todo = "Give the directory that `counterpoint pretrain --out` wrote; one appears with the first logged step."
+        raise RunError(message("run", f"no {path.name} in {path.parent}", "a run directory with a metrics log", todo))
+    metrics: dict[str, list[tuple[int, float]]] = {}
+    for step, _, name, value in _rows(path):
+        metrics.setdefault(name, []).append((int(step), float(value)))
+    return metrics
+
+
+def _rows(path: Path) -> Iterator[list[str]]:
+    text = path.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    for number, row in enumerate(csv.reader(io.StringIO(whole)), start=1):
+        if number == 1 and tuple(row) == HEADER:
+            continue
+        if not _sound(row):
+            found = f"line {number} of {path} is {','.join(row)!r}"
+            raise RunError(message("metrics log", found, ",".join(HEADER), "Remove that line, or the file."))
+        yield row
+
+
+def _sound(row: list[str]) -> bool:
+    try:
+        return len(row) == len(HEADER) and int(row[0]) >= 0 and float(row[3]) is not None
+    except ValueError:
+        return False
+
+
+def _lines(rows: list[Any]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _append(path: Path, rows: list[tuple[int, int | str, str, str]]) -> None:
+    if not rows:
+        return
+    broken = [row[2] for row in rows if "\n" in row[2] or "\r" in row[2]]
+    if broken:
+        raise ConfigError(message("metric", repr(broken[0]), "a name without line breaks"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8", newline="") as file:
+            file.write(_lines([HEADER, *rows] if file.tell() == 0 else rows))
+    except OSError as error:
+        raise _disk(path, error) from error
+
+
+def _replace(path: Path, rows: list[list[str]]) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            file.write(_lines([HEADER, *rows]))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise _disk(path, error) from error
+
+
+def _drop_torn_line(path: Path) -> None:
+    content = path.read_bytes()
+    if content and not content.endswith(b"\n"):
+        with path.open("r+b") as file:
+            file.truncate(content.rfind(b"\n") + 1)
+
+
+def _disk(path: Path, error: OSError) -> TrainingError:
+    todo = "Free some space or fix the permissions, then resume: the checkpoint is unharmed."
+    return TrainingError(
+        message("metrics log", f"{path} cannot be written ({error.strerror})", "a writable disk", todo)
+    )
