@@ -1,0 +1,108 @@
+"""What all image views share: looking at the batch, running the augmentations, and the plain view."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from counterpoint.errors import ConfigError, DataError, ShapeError, message
+from counterpoint.parts import Views
+from counterpoint.types import Batch, View
+from counterpoint_vision.views.augmentation import Augmentation, Normalise, augment, draw
+from counterpoint_vision.views.crop import resize
+
+MODALITY = "image"
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's training images, for values in [0, 1]
+Triple = tuple[float, float, float]
+
+
+class ImageViews(Views):
+    """Views of images by a list of augmentations, one view each; the presets are thin subclasses.
+
+    Takes ``batch.data["image"]``: uint8 ``(B, 3, H, W)``, or a list of uint8 ``(3, H_i, W_i)``.
+
+    Args:
+        augmentations: settings per view, those of role ``"global"`` first.
+        mean: subtracted per channel, for values in [0, 1].
+        std: divided by, per channel.
+        channels_last: memory format of the views.
+        plain_resize: shorter side before the centre crop of the plain view, over the first view's size.
+
+    Raises:
+        ConfigError: no augmentation, a local one before a global one, or a std that is not positive.
+    """
+
+    modalities = (MODALITY,)
+
+    def __init__(
+        self,
+        augmentations: Sequence[Augmentation],
+        mean: Triple = MEAN,
+        std: Triple = STD,
+        channels_last: bool = False,
+        plain_resize: float | None = None,
+    ) -> None:
+        roles = [a.role for a in augmentations]
+        if not roles or roles != sorted(roles):
+            raise ConfigError(message("augmentations", roles, "at least one, the global ones first"))
+        if min(std) <= 0:
+            raise ConfigError(message("std", std, "three positive numbers"))
+        self.augmentations = list(augmentations)
+        self.normalise = Normalise(mean, std)
+        self.format = torch.channels_last if channels_last else torch.contiguous_format
+        size = self.augmentations[0].size
+        self.plain_resize = plain_resize or (256 / 224 if size >= 128 else 1.0)
+
+    def __call__(self, batch: Batch, generator: torch.Generator) -> list[View]:
+        """One view per augmentation: float32 ``(B, 3, S, S)``, normalised."""
+        images = images_of(batch)
+        sizes = torch.tensor([i.shape[1:] for i in images])
+        views = []
+        for settings in self.augmentations:
+            out = self._empty(images, settings.size)
+            augment(images, draw(settings, sizes, generator), settings, out, self.normalise)
+            views.append(View(out, MODALITY, settings.role))
+        return views
+
+    def plain(self, batch: Batch) -> list[View]:
+        """One view: the shorter side resized to ``plain_resize * size``, then the centre ``size x size``."""
+        images, size = images_of(batch), self.augmentations[0].size
+        out = self._empty(images, size)
+        for row, image in zip(out, images):
+            row.copy_(self.normalise(centre(image, round(self.plain_resize * size), size).float()[None])[0])
+        return [View(out, MODALITY)]
+
+    def _empty(self, images: Tensor | Sequence[Tensor], size: int) -> Tensor:
+        return torch.empty(len(images), 3, size, size, device=images[0].device).contiguous(memory_format=self.format)
+
+
+def centre(image: Tensor, short: int, size: int) -> Tensor:
+    """Resize the shorter side to ``short >= size``, cut the centre ``size x size``: as torchvision."""
+    height, width = image.shape[1:]
+    least = min(height, width)
+    target = (int(short * height / least), int(short * width / least))
+    whole = resize(image, (0, 0, height, width), target)
+    top, left = (round((side - size) / 2.0) for side in target)
+    return whole[:, top : top + size, left : left + size]
+
+
+def images_of(batch: Batch) -> Tensor | list[Tensor]:
+    """The batch's images, checked.
+
+    Raises:
+        DataError: no images in the batch.
+        ShapeError: not uint8, not three channels, or an empty image.
+    """
+    images = batch.data.get(MODALITY)
+    if images is None or len(images) == 0:
+        todo = "All records of this batch were damaged." if batch.damaged else "Use a dataset of images."
+        raise DataError(message(f"batch.data[{MODALITY!r}]", "no image", "uint8 images", todo))
+    for image in images if isinstance(images, list) else images[:1]:
+        if image.dtype != torch.uint8:
+            raise ShapeError(message(f"batch.data[{MODALITY!r}]", image.dtype, "torch.uint8, values 0 to 255"))
+        if image.dim() != 3 or image.shape[0] != 3 or 0 in image.shape:
+            todo = "Repeat a grey image three times."
+            raise ShapeError(message(f"batch.data[{MODALITY!r}]", tuple(image.shape), "(3, H, W) per image", todo))
+    return images
