@@ -1,0 +1,52 @@
+"""Sinkhorn-Knopp: soft assignments of samples to prototypes that use every prototype equally."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from counterpoint.errors import ConfigError, message
+from counterpoint.objectives._inputs import check_above, check_rows, full_precision
+from counterpoint.objectives._sums import logsumexp_over_ranks
+
+
+@torch.no_grad()
+def sinkhorn(scores: Tensor, epsilon: float = 0.05, iterations: int = 3) -> Tensor:
+    """Codes ``Q`` that spread the samples over the prototypes: entropic optimal transport with equal marginals.
+
+    Starting from ``exp(scores / epsilon)``, each iteration scales every prototype (column) to the same total over the
+    samples of *all ranks*, then every sample (row) to 1::
+
+        Q[:, k] /= sum_i Q[i, k]        then        Q[i, :] /= sum_k Q[i, k]
+
+    The paper's constants (the total sum, ``1/K``, ``1/B``) cancel, so they are left out. Computed in the log domain in
+    at least float32: ``exp(1 / epsilon)`` overflows float16, and float32 for epsilon = 0.01.
+
+    Limits: ``epsilon -> 0`` gives a hard balanced assignment, ``epsilon -> inf`` uniform codes. A constant added to a
+    prototype's scores changes nothing.
+
+    Args:
+        scores: ``(B, K)`` similarities of this rank's ``B`` samples to ``K`` prototypes (cosines in SwAV).
+        epsilon: entropy of the codes, above 0; SwAV 0.05, 0.03 against collapse.
+        iterations: at least 1; after 3 the prototypes' totals are only roughly equal (exact in the limit).
+
+    Returns:
+        ``(B, K)`` codes without gradient; every row sums to 1.
+
+    Raises:
+        ShapeError: ``scores`` is not a floating-point matrix.
+        ConfigError: ``epsilon <= 0`` or ``iterations < 1``.
+
+    Cost: ``2 * iterations`` passes over ``(B, K)``; with several processes two all-reduces of ``K`` numbers an
+    iteration. Source: Caron et al. 2020 (SwAV), section 3.1 and equation 3; Cuturi 2013.
+    """
+    check_rows("scores", scores)
+    check_above("epsilon", epsilon)
+    if iterations < 1:
+        todo = "The last half of an iteration is what makes each code sum to 1."
+        raise ConfigError(message("iterations", iterations, "1 or more", todo))
+    log_codes = full_precision(scores) / epsilon
+    for _ in range(iterations):
+        log_codes = log_codes - logsumexp_over_ranks(log_codes)
+        log_codes = log_codes.log_softmax(dim=1)
+    return log_codes.exp()
