@@ -9,17 +9,15 @@ read back exactly.
 
 from __future__ import annotations
 
-import csv
-import io
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from counterpoint.errors import ConfigError, RunError, TrainingError, message
+from counterpoint.errors import ConfigError, RunError, message
+from counterpoint.training import _tables, scores
 
 METRICS = "metrics.csv"
 TIMING = "timing.csv"
@@ -79,19 +77,19 @@ class MetricsLog(Logger):
         epoch = values.pop("epoch", None)
         known = self._known(step)
         rows = [(step, "" if epoch is None else int(epoch), n, repr(v)) for n, v in values.items() if n not in known]
-        for path, clock in ((self.run / METRICS, False), (self.run / TIMING, True)):
-            _append(path, [row for row in rows if row[2].startswith(CLOCK) is clock])
+        for name, clock in ((METRICS, False), (TIMING, True)):
+            _tables.append(self.run / name, HEADER, [row for row in rows if row[2].startswith(CLOCK) is clock])
         known.update(values)
 
     @rank_zero_only
     def rewind(self, step: int) -> None:
         """Forget every row after ``step`` (-1: every row), so that a resumed run continues where its checkpoint stands.
 
-        Each file is rewritten beside itself and moved into place: a kill at any moment leaves the old or the new one.
+        That is in ``metrics.csv``, ``timing.csv`` and ``scores.csv``. Each is rewritten beside itself and moved into
+        place: a kill at any moment leaves the old or the new one.
         """
-        for path in (self.run / METRICS, self.run / TIMING):
-            if path.exists():
-                _replace(path, [row for row in _rows(path) if int(row[0]) <= step])
+        for name, header in ((METRICS, HEADER), (TIMING, HEADER), (scores.SCORES, scores.HEADER)):
+            _tables.rewind(self.run / name, header, step)
         self._recent = None
 
     def _known(self, step: int) -> set[str]:
@@ -99,10 +97,9 @@ class MetricsLog(Logger):
         if self._recent is None:
             self._recent = {}
             for path in (self.run / METRICS, self.run / TIMING):
-                if path.exists():
-                    _drop_torn_line(path)
-                    for row in _rows(path):
-                        self._remember(int(row[0])).add(row[2])
+                _tables.mend(path)
+                for row in _tables.read(path, HEADER) if path.exists() else ():
+                    self._remember(int(row[0])).add(row[2])
         return self._remember(step)
 
     def _remember(self, step: int) -> set[str]:
@@ -125,76 +122,18 @@ def read_metrics(path: str | Path) -> dict[str, list[tuple[int, float]]]:
             dropped.
     """
     path = Path(path)
-    path = path / METRICS if path.is_dir() else path
+    path = path / METRICS if path.is_dir() or path.suffix != ".csv" else path
     if not path.exists():
         todo = "Give the directory that `counterpoint pretrain --out` wrote; one appears with the first logged step."
         raise RunError(message("run", f"no {path.name} in {path.parent}", "a run directory with a metrics log", todo))
     metrics: dict[str, list[tuple[int, float]]] = {}
-    for step, _, name, value in _rows(path):
-        metrics.setdefault(name, []).append((int(step), float(value)))
+    for number, row in enumerate(_tables.read(path, HEADER), start=2):
+        metrics.setdefault(row[2], []).append((int(row[0]), _value(path, number, row)))
     return metrics
 
 
-def _rows(path: Path) -> Iterator[list[str]]:
-    text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    for number, row in enumerate(csv.reader(io.StringIO(whole)), start=1):
-        if number == 1 and tuple(row) == HEADER:
-            continue
-        if not _sound(row):
-            found = f"line {number} of {path} is {','.join(row)!r}"
-            raise RunError(message("metrics log", found, ",".join(HEADER), "Remove that line, or the file."))
-        yield row
-
-
-def _sound(row: list[str]) -> bool:
+def _value(path: Path, number: int, row: list[str]) -> float:
     try:
-        return len(row) == len(HEADER) and int(row[0]) >= 0 and float(row[3]) is not None
+        return float(row[3])
     except ValueError:
-        return False
-
-
-def _lines(rows: list[Any]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
-
-
-def _append(path: Path, rows: list[tuple[int, int | str, str, str]]) -> None:
-    if not rows:
-        return
-    broken = [row[2] for row in rows if "\n" in row[2] or "\r" in row[2]]
-    if broken:
-        raise ConfigError(message("metric", repr(broken[0]), "a name without line breaks"))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8", newline="") as file:
-            file.write(_lines([HEADER, *rows] if file.tell() == 0 else rows))
-    except OSError as error:
-        raise _disk(path, error) from error
-
-
-def _replace(path: Path, rows: list[list[str]]) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            file.write(_lines([HEADER, *rows]))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise _disk(path, error) from error
-
-
-def _drop_torn_line(path: Path) -> None:
-    content = path.read_bytes()
-    if content and not content.endswith(b"\n"):
-        with path.open("r+b") as file:
-            file.truncate(content.rfind(b"\n") + 1)
-
-
-def _disk(path: Path, error: OSError) -> TrainingError:
-    todo = "Free some space or fix the permissions, then resume: the checkpoint is unharmed."
-    return TrainingError(
-        message("metrics log", f"{path} cannot be written ({error.strerror})", "a writable disk", todo)
-    )
+        raise _tables.foreign(path, number, row, HEADER) from None
