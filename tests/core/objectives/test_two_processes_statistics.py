@@ -1,13 +1,15 @@
-"""Two real processes at B/2 against one at B: values, gradients under DDP, codes and centres.
+"""Two real processes at B/2 against one at B: values, gradients, codes and centres.
 
-Run as a script, this file is one of the two processes: ``python test_two_processes_statistics.py RANK FOLDER``.
+Run as a script, ``python test_two_processes_statistics.py FOLDER``, this file is the two processes: it imports torch
+once and forks while it has one thread. The mean over processes of the parameters' gradients is what DDP forms.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -113,16 +115,16 @@ def encoder() -> nn.Linear:
 
 
 def run(case: Case, share: slice) -> dict[str, Tensor]:
-    """One step on a share of the batch, through DDP where there are several processes."""
+    """Loss and gradients of one step on a share of the batch."""
     model = encoder()
-    wrapped = nn.parallel.DistributedDataParallel(model) if dist.is_initialized() else model
     student, teacher = inputs()
-    embeddings = list(wrapped(student[:, share]))
+    embeddings = list(model(student[:, share]))
     with torch.no_grad():
         targets = list(model(teacher[:, share]))
     result, others = case(embeddings, targets, share)
     result.loss.backward()
-    return {"loss": result.loss.detach(), "weight": model.weight.grad, "bias": model.bias.grad, **others}
+    means = {"loss, mean": result.loss.detach(), "weight, mean": model.weight.grad, "bias, mean": model.bias.grad}
+    return {**means, **others}
 
 
 def refusal(action: Callable[[], object]) -> str:
@@ -160,33 +162,26 @@ def process(rank: int, folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str, Any]]]:
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     folder = tmp_path_factory.mktemp("two-processes")
-    command = [sys.executable, __file__]
-    children = [
-        subprocess.Popen([*command, str(rank), str(folder)], stderr=subprocess.PIPE, text=True) for rank in range(2)
-    ]
-    try:
-        errors = [child.communicate(timeout=120)[1] for child in children]
-    finally:
-        for child in children:
-            child.kill()
-    assert [child.returncode for child in children] == [0, 0], "\n".join(errors)
-    yield [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    command = [sys.executable, __file__, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_two_processes_are_one_batch(ranks: list[dict[str, Any]], name: str) -> None:
     whole = run(CASES[name], slice(0, BATCH))
     first, second = ranks[0][name], ranks[1][name]
-    assert set(first) == set(whole)
-    torch.testing.assert_close((first["loss"] + second["loss"]) / 2, whole["loss"], rtol=1e-10, atol=1e-12)
-    for key in set(whole) - {"loss"}:
-        if key.endswith("rows"):
-            torch.testing.assert_close(torch.cat([first[key], second[key]]), whole[key], rtol=1e-9, atol=1e-12)
+    assert set(first) == set(second) == set(whole)
+    for key, expected in whole.items():
+        if key.endswith("mean"):
+            torch.testing.assert_close((first[key] + second[key]) / 2, expected, rtol=1e-9, atol=1e-11)
+        elif key.endswith("rows"):
+            torch.testing.assert_close(torch.cat([first[key], second[key]]), expected, rtol=1e-9, atol=1e-12)
         else:
-            # Gradients (DDP has averaged them) and statistics: the same on both processes.
-            torch.testing.assert_close(first[key], whole[key], rtol=1e-9, atol=1e-11)
+            torch.testing.assert_close(first[key], expected, rtol=1e-9, atol=1e-12)
             torch.testing.assert_close(second[key], first[key], rtol=0, atol=0)
 
 
@@ -194,7 +189,7 @@ def test_two_processes_are_one_batch(ranks: list[dict[str, Any]], name: str) -> 
 def test_halves_that_know_nothing_of_each_other_would_differ(name: str) -> None:
     whole = run(CASES[name], slice(0, BATCH))
     alone = [run(CASES[name], half(rank)) for rank in range(2)]
-    for key in ("loss", "weight"):
+    for key in ("loss, mean", "weight, mean"):
         assert ((alone[0][key] + alone[1][key]) / 2 - whole[key]).abs().max() > 1e-3 * whole[key].abs().max()
 
 
@@ -211,5 +206,15 @@ def test_unequal_batches_are_refused_on_every_process(ranks: list[dict[str, Any]
     assert [answers["uneven"][name] for answers in ranks] == [text, text]
 
 
+def both_processes(folder: Path) -> int:
+    fork = multiprocessing.get_context("fork")
+    children = [fork.Process(target=process, args=(rank, folder)) for rank in range(2)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+    return max(abs(child.exitcode or 0) for child in children)
+
+
 if __name__ == "__main__":
-    process(int(sys.argv[1]), Path(sys.argv[2]))
+    sys.exit(both_processes(Path(sys.argv[1])))
