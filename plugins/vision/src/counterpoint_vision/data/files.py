@@ -1,0 +1,82 @@
+"""What image folders and image tables share: paths in, decoded samples out."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from counterpoint.errors import ConfigError, message
+from counterpoint.parts import Dataset, content_id
+from counterpoint.types import Damaged, Sample
+from counterpoint_vision.data.decode import decode
+
+DIGEST_FILES = 1_000
+
+
+class ImageFiles(Dataset):
+    """Images that lie in single files.
+
+    Args:
+        root: directory that the paths are relative to.
+        paths: one relative path per sample; it is the sample's name as well.
+        labels: ``(N,)`` class indices, -1 for unknown; or None.
+        classes: names of the classes.
+        max_side: images whose shorter side is longer are read smaller (see `counterpoint_vision.data.decode`).
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        paths: list[str],
+        labels: np.ndarray | None,
+        classes: list[str] | None,
+        max_side: int | None,
+    ) -> None:
+        if max_side is not None and max_side < 1:
+            raise ConfigError(message("max_side", max_side, "pixels, at least 1, or nothing for the full size"))
+        self.root, self.paths, self.max_side = root, paths, max_side
+        self.labels, self.classes = labels, classes
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Sample | Damaged:
+        """Sample with ``image``: uint8 ``(3, H, W)``; `Damaged` where the file cannot be read or decoded."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        index %= len(self)
+        try:
+            raw = (self.root / self.paths[index]).read_bytes()
+            image = decode(raw, self.max_side)
+        except OSError as error:
+            return Damaged(index, self.paths[index], error.strerror or str(error))
+        except ValueError as error:
+            return Damaged(index, self.paths[index], str(error))
+        label = None if self.labels is None or self.labels[index] < 0 else int(self.labels[index])
+        return Sample(index, {"image": image}, label, content_id(raw))
+
+    def name(self, index: int) -> str:
+        """Path relative to the source."""
+        return self.paths[index]
+
+    def digest(self) -> str:
+        """From every path, size and label, and the bytes of up to 1,000 files spread evenly over the set.
+
+        In a set of more files than that, a file changed without changing its length may go unnoticed.
+        """
+        state = hashlib.blake2b(digest_size=16)
+        whole = set(np.linspace(0, len(self) - 1, min(len(self), DIGEST_FILES)).astype(int).tolist())
+        for number, path in enumerate(self.paths):
+            label = -1 if self.labels is None else int(self.labels[number])
+            state.update(f"{path}\0{label}\0".encode("utf-8", "surrogateescape"))
+            state.update(_fingerprint(self.root / path, number in whole))
+        return state.hexdigest()
+
+
+def _fingerprint(path: Path, whole: bool) -> bytes:
+    try:
+        return hashlib.blake2b(path.read_bytes()).digest() if whole else str(path.stat().st_size).encode()
+    except OSError:
+        return b"unreadable"

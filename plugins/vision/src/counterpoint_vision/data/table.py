@@ -1,0 +1,112 @@
+"""A table with a column of image paths."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pyarrow.csv
+import pyarrow.parquet
+
+from counterpoint.errors import DataError, message, nearest
+from counterpoint.parts import SPLITS, Dataset
+from counterpoint_vision.data.files import ImageFiles
+
+PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path")
+LABEL_COLUMNS = ("label", "class", "category", "target")
+_SUFFIXES = frozenset({".csv", ".tsv", ".parquet"})
+
+
+class ImageTable(ImageFiles):
+    """Images named by a CSV, TSV or Parquet table.
+
+    Paths are relative to the table's own folder. A file that is missing comes back as `Damaged`. A column called
+    ``split`` (train, val, test) gives the official splits.
+
+    Args:
+        source: the table.
+        path_column: column of the paths; by default the first of path, file, filename, image and their like.
+        label_column: column of the classes (text or whole numbers, empty: unknown); by default label, class, category
+            or target where there is one; ``""`` for none.
+        max_side: images whose shorter side is longer are read smaller. None: full size.
+
+    Raises:
+        DataError: no such table or column, an empty table, or a split of another name.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        path_column: str | None = None,
+        label_column: str | None = None,
+        max_side: int | None = None,
+    ) -> None:
+        place = Path(source).expanduser()
+        table = _read(place)
+        if table.num_rows == 0:
+            raise DataError(message("source", f"no row in {source!r}", "a table with at least one image"))
+        column = _column(table, "path_column", path_column, PATH_COLUMNS)
+        if column is None:
+            todo = f"Columns found: {', '.join(table.column_names)}. Name it: path_column=..."
+            raise DataError(message("path_column", "none of the usual names", ", ".join(PATH_COLUMNS), todo))
+        paths = ["" if value is None else str(value) for value in table[column].to_pylist()]
+        label = None if label_column == "" else _column(table, "label_column", label_column, LABEL_COLUMNS)
+        labels, classes = (None, None) if label is None else _labels(table[label].to_pylist())
+        self._parts = _parts(table)
+        super().__init__(place.parent, paths, labels, classes, max_side)
+
+    @classmethod
+    def accepts(cls, source: str) -> bool:
+        """Whether ``source`` is a file ending in .csv, .tsv or .parquet."""
+        place = Path(source).expanduser()
+        return place.suffix.lower() in _SUFFIXES and place.is_file()
+
+    def splits(self) -> dict[str, np.ndarray]:
+        """From the column ``split`` where there is one; else drawn from each path."""
+        if self._parts is None:
+            return Dataset.splits(self)
+        return {split: np.flatnonzero(self._parts == number) for number, split in enumerate(SPLITS)}
+
+
+def _read(place: Path) -> Any:
+    if place.suffix.lower() not in _SUFFIXES or not place.is_file():
+        raise DataError(message("source", f"no table {str(place)!r}", "a .csv, .tsv or .parquet file"))
+    arrow: Any = pyarrow  # its readers carry no types
+    try:
+        if place.suffix.lower() == ".parquet":
+            return arrow.parquet.read_table(place)
+        delimiter = "\t" if place.suffix.lower() == ".tsv" else ","
+        return arrow.csv.read_csv(place, parse_options=arrow.csv.ParseOptions(delimiter=delimiter))
+    except (arrow.ArrowException, OSError) as error:
+        raise DataError(message("source", f"{place.name}: {error}", "a table that can be read")) from None
+
+
+def _column(table: Any, argument: str, asked: str | None, usual: tuple[str, ...]) -> str | None:
+    names: list[str] = table.column_names
+    if asked is not None:
+        if asked not in names:
+            raise DataError(message(argument, repr(asked), "a column of the table", nearest(asked, names).strip()))
+        return asked
+    lowered = {name.lower(): name for name in reversed(names)}
+    return next((lowered[name] for name in usual if name in lowered), None)
+
+
+def _labels(values: list[Any]) -> tuple[np.ndarray, list[str]]:
+    known = {value for value in values if value is not None and value != ""}
+    ordered = sorted(known, key=lambda value: (isinstance(value, str), value))  # 2 before 10 where they are numbers
+    number = {value: index for index, value in enumerate(ordered)}
+    labels = np.array([number.get(value, -1) for value in values], dtype=np.int64)
+    return labels, [str(value) for value in ordered]
+
+
+def _parts(table: Any) -> np.ndarray | None:
+    column = _column(table, "split", None, ("split",))
+    if column is None:
+        return None
+    values = [str(value).lower() for value in table[column].to_pylist()]
+    unknown = sorted(set(values) - set(SPLITS))
+    if unknown:
+        raise DataError(message("split", f"{unknown[0]!r} in the table", ", ".join(SPLITS)))
+    return np.array([SPLITS.index(value) for value in values], dtype=np.int64)
