@@ -8,7 +8,8 @@
     ├── ShapeError      a tensor whose shape, type or values do not fit      (also a ValueError)
     ├── PluginError     a plugin that is missing, too old, broken or doubled
     ├── RunError        a run directory that is missing, unfinished or foreign
-    └── TrainingError   training cannot go on (non-finite loss, no disk)
+    ├── TrainingError   training cannot go on (non-finite loss, no disk)
+    └── Interrupted     training was asked to stop, and its state is saved
 
 A message names the argument, what was found, what is allowed, and what to do next.
 """
@@ -45,6 +46,10 @@ class RunError(CounterpointError):
 
 class TrainingError(CounterpointError):
     """Training cannot go on."""
+
+
+class Interrupted(CounterpointError):
+    """Training was asked to stop; its state is saved and the message says how to go on."""
 
 
 def message(argument: str, found: object, allowed: object, todo: str = "") -> str:

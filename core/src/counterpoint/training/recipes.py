@@ -8,8 +8,8 @@ from typing import Any
 
 from counterpoint import plugin as plugins
 from counterpoint.errors import ConfigError, nearest
-from counterpoint.methods.registry import METHODS
 from counterpoint.plugin import Part, Plugin
+from counterpoint.training.needs import lacks, methods_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +27,6 @@ class Recipe:
     plugin: Plugin
     method: Part
     settings: Mapping[str, Any]
-
-
-def methods_of(plugin: Plugin) -> dict[str, Part]:
-    """Every method that runs on ``plugin``: the core's and its own (its own win, as they were made for it)."""
-    return {**METHODS, **plugin.methods}
-
-
-def lacks(plugin: Plugin, method: Part) -> frozenset[str]:
-    """Capabilities that ``method`` needs and no encoder of ``plugin`` has (empty: they fit)."""
-    best = min((method.capabilities - e.capabilities for e in plugin.encoders.values()), key=len, default=frozenset())
-    return frozenset(best)
 
 
 def find_recipe(name: str) -> Recipe:

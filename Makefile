@@ -1,0 +1,60 @@
+# Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO := runs/demo
+RESULTS ?= docs/results
+
+.PHONY: demo test unit lint format bench claims docs wheels clean help
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/.installed: pyproject.toml core/pyproject.toml plugins/vision/pyproject.toml apps/pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --group dev -e core -e plugins/vision -e apps
+	@touch $@
+
+demo: $(VENV)/.installed ## learn an encoder from real images in under five minutes, measure it, show neighbours
+	$(BIN)/counterpoint pretrain --config configs/vision/demo.yaml --data "$$($(BIN)/python -m counterpoint_vision.data.demo)" --out $(DEMO) --overwrite
+	$(BIN)/counterpoint evaluate $(DEMO)
+	$(BIN)/counterpoint app image-search query --run $(DEMO) --samples 5 --out $(DEMO)/neighbours.png
+	@echo
+	@echo "Everything is in $(DEMO):"
+	@echo "  neighbours      $(DEMO)/neighbours.png"
+	@echo "  numbers         $(DEMO)/evaluation-test.json"
+	@echo "  curves          $(DEMO)/metrics.csv ($(BIN)/tensorboard --logdir $(DEMO)/tensorboard)"
+	@echo "  encoder         $(DEMO)/encoder"
+	@echo "Now your own pictures: $(BIN)/counterpoint pretrain vision/simclr --data FOLDER --out runs/mine"
+
+test: $(VENV)/.installed ## every test but claims and benchmarks, and a smoke version of those
+	$(BIN)/python -m pytest -m "not claim and not bench"
+
+unit: $(VENV)/.installed ## the fast tests only
+	$(BIN)/python -m pytest -m unit
+
+lint: $(VENV)/.installed ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy core/src plugins/vision/src apps/src
+
+format: $(VENV)/.installed ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed ## speed and memory against peers; tables in docs/results/bench
+	-$(BIN)/python -m pip install --quiet --group bench
+	COUNTERPOINT_RESULTS=$(RESULTS)/bench OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/benchmarks -m bench -s
+
+claims: $(VENV)/.installed ## train methods and baselines over seeds; tables in docs/results (an hour or two)
+	COUNTERPOINT_RESULTS=$(RESULTS) $(BIN)/python -m pytest tests/claims -m claim -s
+
+wheels: $(VENV)/.installed ## build each distribution's wheel into dist/
+	$(BIN)/python -m pip wheel --quiet --no-deps -w dist ./core ./plugins/vision ./apps
+
+docs: $(VENV)/.installed ## regenerate the generated tables in docs/
+	$(BIN)/python docs/generate.py
+
+clean: ## remove what was built here (not runs/)
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,197 @@
+"""The command line. Importing it loads no torch, so that ``counterpoint --help`` answers at once."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from counterpoint._version import __version__
+from counterpoint.errors import CounterpointError, Interrupted
+
+EXAMPLES = """examples:
+  counterpoint plugins                                   what is installed, and what each offers
+  counterpoint recipes                                   every plugin/method that can be trained
+  counterpoint pretrain vision/simclr --data photos/ --out runs/photos
+  counterpoint evaluate runs/photos                      how good is it, beside honest baselines
+  counterpoint embed runs/photos photos/ --out photos.parquet
+  counterpoint diagnose runs/photos                      is it learning? in plain words
+  counterpoint app                                       the apps: a task with a face
+  counterpoint doctor                                    what is broken, and the command that mends it
+
+environment:
+  COUNTERPOINT_DATA      where data sets live (default: ~/.cache/counterpoint)
+  COUNTERPOINT_THREADS   CPU threads (default: all cores but one)
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Commands and their options (``pretrain`` parses its own: they depend on the recipe)."""
+    parser = argparse.ArgumentParser(
+        prog="counterpoint",
+        description="Contrastive self-supervised learning for every modality.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"counterpoint {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="command")
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], text: str, **more: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(
+            name, help=text, description=text, formatter_class=argparse.RawDescriptionHelpFormatter, **more
+        )
+        made.set_defaults(run=run)
+        return made
+
+    plugins = command("plugins", _plugins, "list the installed plugins and what each offers")
+    plugins.add_argument("name", nargs="?", help="show one plugin's parts")
+    command("recipes", _recipes, "list every plugin/method that can be trained here")
+    command("pretrain", _pretrain, "learn an encoder from unlabelled data (pretrain --help for its settings)")
+    evaluate = command(
+        "evaluate",
+        _evaluate,
+        "measure a run's encoder beside the raw input and the untrained encoder",
+        epilog="example:\n  counterpoint evaluate runs/photos --split test",
+    )
+    evaluate.add_argument("run_path", metavar="RUN", type=Path, help="run directory")
+    evaluate.add_argument("--data", help="other data than the run's own")
+    evaluate.add_argument("--split", choices=("val", "test"), default="test", help="what is measured (default: test)")
+    evaluate.add_argument("--out", type=Path, help="JSON file (default: RUN/evaluation-<split>.json)")
+    embed = command(
+        "embed",
+        _embed,
+        "write embeddings of any data to a Parquet file",
+        epilog="example:\n  counterpoint embed runs/photos photos/ --out photos.parquet",
+    )
+    embed.add_argument("run_path", metavar="RUN", type=Path, help="run directory")
+    embed.add_argument("data", help="a folder, a table, an archive, or the name of a data set")
+    embed.add_argument("--out", type=Path, required=True, help="Parquet file: name, index, label, embedding")
+    embed.add_argument("--batch-size", type=int, default=256, help="samples at once (default: 256)")
+    embed.add_argument("--workers", type=int, default=0, help="processes that read data (default: 0)")
+    diagnose = command("diagnose", _diagnose, "say in plain words whether a run learns, and what to do if not")
+    diagnose.add_argument("run_path", metavar="RUN", type=Path, help="run directory, finished or not")
+    command("doctor", _doctor, "check this installation: versions, plugins, data home; says what mends what is broken")
+    command("app", _app, "run an app (app --help lists them)")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of ``counterpoint``; returns the exit code (0 good, 1 failed, 2 wrong usage, 130 interrupted)."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    _prepare_openmp()
+    try:
+        if words[:1] == ["pretrain"]:
+            return _pretrain_words(words[1:])
+        if words[:1] == ["app"]:
+            from counterpoint.apps import main as app
+
+            return app(words[1:])
+        parser = build_parser()
+        parsed = parser.parse_args(words)
+        if parsed.command is None:
+            parser.print_help()
+            return 0
+        code: int = parsed.run(parsed)
+        return code
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        return 130
+    except CounterpointError as error:
+        print(f"counterpoint: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `counterpoint plugins | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _prepare_openmp() -> None:
+    """Threads that wait must sleep, not spin: a spinning thread on a busy core costs everybody (read when torch loads)."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def _pretrain(_: argparse.Namespace) -> int:
+    return _pretrain_words([])
+
+
+def _pretrain_words(words: list[str]) -> int:
+    from counterpoint.training import config as configs
+    from counterpoint.training.pretrain import resume_run, start_run
+
+    resume = _take(words, "--resume", value=True)
+    if resume is not None:
+        if words:
+            raise CounterpointError(f"--resume repeats the run as it was configured; leave out: {' '.join(words)}")
+        resume_run(Path(resume))
+        return 0
+    overwrite = _take(words, "--overwrite") is not None
+    start_run(configs.parse(words), overwrite=overwrite)
+    return 0
+
+
+def _take(words: list[str], option: str, *, value: bool = False) -> str | None:
+    """Remove ``option`` (and its value) from ``words``; None when it is not there."""
+    for number, word in enumerate(words):
+        key, equals, text = word.partition("=")
+        if key != option:
+            continue
+        del words[number]
+        if value and not equals:
+            if number >= len(words):
+                raise CounterpointError(f"{option} needs a value: a run directory")
+            return words.pop(number)
+        return text
+    return None
+
+
+def _plugins(parsed: argparse.Namespace) -> int:
+    from counterpoint.listing import show_plugin, show_plugins
+
+    return show_plugins() if parsed.name is None else show_plugin(parsed.name)
+
+
+def _recipes(_: argparse.Namespace) -> int:
+    from counterpoint.listing import show_recipes
+
+    return show_recipes()
+
+
+def _doctor(_: argparse.Namespace) -> int:
+    from counterpoint.doctor import doctor
+
+    return doctor()
+
+
+def _evaluate(parsed: argparse.Namespace) -> int:
+    from counterpoint.training.evaluate import evaluate_run, show
+
+    show(evaluate_run(parsed.run_path, data=parsed.data, split=parsed.split, out=parsed.out))
+    return 0
+
+
+def _embed(parsed: argparse.Namespace) -> int:
+    from counterpoint.training.tables import embed_to_parquet
+
+    embed_to_parquet(parsed.run_path, parsed.data, parsed.out, batch_size=parsed.batch_size, workers=parsed.workers)
+    return 0
+
+
+def _diagnose(parsed: argparse.Namespace) -> int:
+    from counterpoint.training.verdict import diagnose
+
+    verdict = diagnose(parsed.run_path)
+    print(verdict)
+    return 0
+
+
+def _app(_: argparse.Namespace) -> int:
+    from counterpoint.apps import main as app
+
+    return app([])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

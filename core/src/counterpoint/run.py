@@ -1,0 +1,123 @@
+"""A run: the directory that one pretraining left, and the trained thing in it, usable in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from counterpoint.errors import RunError
+from counterpoint.parts import Dataset
+from counterpoint.training.config import dataset_class, read_yaml
+from counterpoint.training.embedding import Embedded, embed, encode_with
+from counterpoint.training.encoder_files import load_encoder
+
+CONFIG = "config.yaml"
+
+
+class Run:
+    """One run directory.
+
+    Args:
+        path: the directory.
+
+    Raises:
+        RunError: it is no run directory.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not (self.path / CONFIG).is_file():
+            raise RunError(f"{self.path}: is no run directory ({CONFIG} is missing). Runs are made by: counterpoint pretrain")
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The complete configuration."""
+        return read_yaml(self.path / CONFIG)
+
+    @cached_property
+    def _loaded(self) -> tuple[Any, Any, Any, Any]:
+        return load_encoder(self.path / "encoder")
+
+    @property
+    def encoder(self) -> Any:
+        """The trained encoder, in eval mode, without gradients."""
+        return self._loaded[0]
+
+    @property
+    def views(self) -> Any:
+        """The views whose ``plain`` prepares inputs."""
+        return self._loaded[1]
+
+    @property
+    def plugin(self) -> Any:
+        """The plugin that the run was made with."""
+        return self._loaded[2]
+
+    def open(self, source: str | Path | None = None) -> Dataset:
+        """The run's own dataset, or another ``source`` that its plugin opens."""
+        described = self.config.get("dataset") or {}
+        options = dict(described.get("init_args", {}))
+        if source is None or str(source) == str(self.config.get("data")):
+            source = str(self.config["data"])
+        else:
+            options = {}
+        cls = dataset_class(self.plugin, str(source))
+        options.pop("source", None)
+        return cls(str(source), **options)  # type: ignore[call-arg]
+
+    def features(
+        self,
+        dataset: Dataset,
+        indices: Sequence[int] | None = None,
+        *,
+        batch_size: int = 256,
+        workers: int = 0,
+        tick: Callable[[int], None] | None = None,
+    ) -> Embedded:
+        """Features of ``indices`` (default: all) as the encoder gives them."""
+        chosen = range(len(dataset)) if indices is None else indices
+        device = next(self.encoder.parameters()).device
+        return embed(
+            encode_with(self.encoder),
+            self.views,
+            dataset,
+            list(chosen),
+            batch_size=batch_size,
+            workers=workers,
+            device=device,
+            tick=tick,
+        )
+
+    def embed(self, source: str | Path | Dataset, *, batch_size: int = 256, workers: int = 0) -> np.ndarray:
+        """Embeddings of everything in ``source``: ``(N, D)`` float32, rows of length 1, in the dataset's order.
+
+        Args:
+            source: a folder, table, archive, data set's name, or a dataset.
+            batch_size: samples at once.
+            workers: reading processes.
+
+        Raises:
+            DataError: nothing can be read. Single damaged samples are left out; `features` lists them.
+        """
+        dataset = source if isinstance(source, Dataset) else self.open(source)
+        found = self.features(dataset, batch_size=batch_size, workers=workers)
+        return F.normalize(found.features, dim=1).numpy()
+
+    def to(self, device: torch.device | str) -> Run:
+        """Move the encoder to ``device``."""
+        self.encoder.to(device)
+        return self
+
+
+def load(path: str | Path) -> Run:
+    """The run at ``path``: ``cp.load("runs/photos").embed("photos/")``."""
+    return Run(path)

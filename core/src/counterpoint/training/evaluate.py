@@ -1,0 +1,129 @@
+"""``counterpoint evaluate``: a run's encoder, beside the raw input and the untrained encoder, on sealed data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from counterpoint.evaluation.baselines import pca
+from counterpoint.evaluation.suite import comparison, evaluate_arrays
+from counterpoint.files import write_text
+from counterpoint.parts import Dataset, Encoder
+from counterpoint.run import Run
+from counterpoint.training.embedding import Embedded, embed, encode_with, raw_input
+from counterpoint.training.encoder_files import build
+from counterpoint.training.export import machine, versions
+from counterpoint.training.tables import bar, tell_damaged
+
+LEARNT, UNTRAINED, RAW, PCA = "learnt", "untrained", "raw input", "raw input, PCA"
+
+
+@dataclass(slots=True)
+class Evaluation:
+    """Metrics of one run.
+
+    Attributes:
+        rows: row name -> metric -> value; the learnt encoder first, then the baselines.
+        split: which split was measured.
+        classes: number of classes, or None.
+        path: the JSON file with everything that the numbers depend on.
+    """
+
+    rows: dict[str, dict[str, float]]
+    split: str
+    classes: int | None
+    path: Path
+
+
+def evaluate_run(
+    run: str | Path | Run, *, data: str | None = None, split: str = "test", out: Path | None = None
+) -> Evaluation:
+    """Measure a run's encoder beside its baselines.
+
+    The bank of the kNN and the probes' training samples are always the train split; whatever is chosen (the probe's
+    C) is chosen on val; ``split`` is only measured.
+
+    Args:
+        run: run or its directory.
+        data: other data than the run's own.
+        split: "val" or "test".
+        out: JSON file (default: ``evaluation-<split>.json`` in the run).
+    """
+    run = run if isinstance(run, Run) else Run(run)
+    dataset = run.open(data)
+    console = Console()
+    used = {name: rows for name, rows in dataset.splits().items() if name != "test" or split == "test"}
+    rows: dict[str, dict[str, float]] = {}
+    with bar(console) as progress:
+        for name, encode in _encoders(run).items():
+            work = progress.add_task(name, total=sum(len(i) for i in used.values()))
+
+            def tick(count: int, work: Any = work) -> None:
+                progress.update(work, advance=count)
+
+            found = {s: embed(encode, run.views, dataset, i.tolist(), tick=tick) for s, i in used.items()}
+            rows[name] = _measure(found, split, run)
+            if name == RAW:
+                rows[PCA] = _measure(_reduced(found), split, run)
+            if name == LEARNT:
+                for embedded in found.values():
+                    tell_damaged(console, embedded)
+    classes = None if dataset.classes is None else len(dataset.classes)
+    path = out or run.path / f"evaluation-{split}.json"
+    write_text(path, json.dumps(_facts(run, dataset, split, rows), indent=2) + "\n")
+    return Evaluation(rows, split, classes, path)
+
+
+def _encoders(run: Run) -> dict[str, Callable[..., Tensor]]:
+    return {LEARNT: encode_with(run.encoder), UNTRAINED: encode_with(untrained(run)), RAW: raw_input}
+
+
+def untrained(run: Run) -> Encoder:
+    """An encoder of the run's shape with fresh weights, drawn from the run's seed: the baseline of every table."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(run.config["seed"]))
+        encoder: Encoder = build(run.plugin, "encoders", run.config["encoder"])
+    return encoder.eval().requires_grad_(False)
+
+
+def _reduced(found: dict[str, Embedded]) -> dict[str, Embedded]:
+    train = found["train"].features
+    return {
+        s: Embedded(pca(train, e.features), e.index, e.labels, e.damaged) for s, e in found.items() if len(e.index)
+    }
+
+
+def _measure(found: dict[str, Embedded], split: str, run: Run) -> dict[str, float]:
+    features = {s: e.features for s, e in found.items()}
+    labels = {s: e.labels for s, e in found.items() if e.labels is not None}
+    return evaluate_arrays(features, labels or None, split=split, seed=int(run.config["seed"]))
+
+
+def _facts(run: Run, dataset: Dataset, split: str, rows: dict[str, dict[str, float]]) -> dict[str, Any]:
+    return {
+        "run": run.path.name,
+        "recipe": run.config["recipe"],
+        "data": run.config["data"],
+        "digest": dataset.digest(),
+        "split": split,
+        "seed": run.config["seed"],
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "versions": versions(),
+        "machine": machine(),
+        "metrics": rows,
+    }
+
+
+def show(evaluation: Evaluation) -> None:
+    """Print the table and where its file is."""
+    console = Console()
+    console.print(comparison(evaluation.rows, classes=evaluation.classes, title=f"{evaluation.split} split"))
+    console.print(f"Everything that these numbers depend on: {evaluation.path}")

@@ -1,0 +1,97 @@
+"""What a finished run leaves: the encoder with its card, and ``run.json`` with everything a result must name."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import Namespace
+
+from counterpoint._version import __version__
+from counterpoint.errors import PluginError
+from counterpoint.files import write_text
+from counterpoint.methods.base import Method
+from counterpoint.parts import Dataset
+from counterpoint.training.encoder_files import registered, save_encoder
+from counterpoint.training.recipes import find_recipe
+
+CARD = """---
+library_name: counterpoint
+tags: [self-supervised, contrastive-learning, {plugin}]
+---
+
+# {recipe}
+
+An encoder learnt without labels by [Counterpoint](https://github.com/counterpoint-ssl/counterpoint) {version}.
+
+- data: `{data}` ({samples} training samples, digest `{digest}`)
+- epochs: {epochs}, samples per step: {batch_size}, seed: {seed}
+
+```python
+import counterpoint as cp
+embeddings = cp.load("path/to/run").embed("photos/")  # (N, D) float32, rows of length 1
+```
+"""
+
+
+def is_first_process() -> bool:
+    """Whether this process speaks for all (before ``torch.distributed`` is up: by the launcher's variables)."""
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "RANK", "SLURM_PROCID"))
+
+
+def export(out: Path, config: Namespace, method: Method, dataset: Dataset, *, seconds: float, samples: int) -> None:
+    """Write ``encoder/`` and ``run.json``."""
+    plugin = find_recipe(config.recipe).plugin
+    described: dict[str, Any] = {"plugin": plugin.name}
+    for kind, key in (("encoders", "encoder"), ("views", "views")):
+        part = config[key].as_dict()
+        if registered(plugin, kind, part["class_path"]) is None:
+            raise PluginError(
+                f"{part['class_path']} is none of the {kind} that plugin {plugin.name!r} registers, so a saved encoder "
+                "could not be loaded again. Register it in the plugin."
+            )
+        described[key] = part
+    digest = dataset.digest()
+    card = CARD.format(
+        plugin=plugin.name,
+        recipe=config.recipe,
+        version=__version__,
+        data=Path(config.data).name,
+        samples=samples,
+        digest=digest[:16],
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        seed=config.seed,
+    )
+    save_encoder(out / "encoder", method.encoder, described, card)
+    facts = {
+        "recipe": config.recipe,
+        "data": config.data,
+        "digest": digest,
+        "samples": samples,
+        "seed": config.seed,
+        "steps": method.total_steps,
+        "seconds": round(seconds, 3),
+        "samples_per_second": round(method.total_steps * config.batch_size / max(seconds, 1e-9), 1),
+        "versions": versions(),
+        "machine": machine(),
+    }
+    write_text(out / "run.json", json.dumps(facts, indent=2) + "\n")
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides the numbers."""
+    names = ["counterpoint", "torch", "lightning", "numpy", "scikit-learn"]
+    found = {d.name: d.version for d in metadata.distributions() if (d.name or "").startswith("counterpoint-")}
+    return {"python": platform.python_version(), **{n: metadata.version(n) for n in names}, **found}
+
+
+def machine() -> dict[str, Any]:
+    """What the run ran on."""
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+    return {"system": platform.platform(), "cores": os.cpu_count(), "threads": torch.get_num_threads(), "gpu": gpu}

@@ -1,0 +1,48 @@
+"""Features of a fixed subset, for the online monitors: the encoder as it is now, in eval mode, without a trace."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from counterpoint.methods.base import Method
+from counterpoint.parts import Dataset, Views
+from counterpoint.training.data import mix
+from counterpoint.training.embedding import embed, encode_with
+
+LARGEST = {"train": 2000, "val": 1000}
+
+
+class OnlineFeatures:
+    """Callable ``split -> (features (N, D), labels (N,) or None)`` for the splits ``"train"`` and ``"val"``.
+
+    The test split is sealed: it cannot be asked for here.
+
+    Args:
+        method: whose encoder is looked at.
+        views: whose ``plain`` is used.
+        dataset: samples.
+        seed: decides the subset.
+    """
+
+    def __init__(self, method: Method, views: Views, dataset: Dataset, seed: int) -> None:
+        self.method, self.views, self.dataset = method, views, dataset
+        self.indices: dict[str, np.ndarray] = {}
+        splits = dataset.splits()
+        for split, largest in LARGEST.items():
+            chosen = np.random.default_rng(mix(seed, "monitor", split)).permutation(splits[split])[:largest]
+            self.indices[split] = np.sort(chosen)
+
+    def __call__(self, split: str) -> tuple[Tensor, Tensor | None]:
+        """Features and labels of the split's subset, on the CPU."""
+        encoder = self.method.encoder
+        training = encoder.training
+        device = next(encoder.parameters()).device
+        encoder.eval()
+        try:
+            with torch.random.fork_rng(devices=[]):
+                found = embed(encode_with(encoder), self.views, self.dataset, self.indices[split], device=device)
+        finally:
+            encoder.train(training)
+        return found.features, found.labels

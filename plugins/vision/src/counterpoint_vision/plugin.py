@@ -1,0 +1,46 @@
+"""The vision plugin: what it offers, by name. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from counterpoint.plugin import Part, Plugin
+
+plugin = Plugin(
+    name="vision",
+    summary="images: folders, tables, arrays and named sets; batched views; timm and small CPU networks",
+    modalities=("image",),
+    datasets={
+        "named": Part("counterpoint_vision.data:NamedImages", "photographs, cifar10-small, cifar10, cifar100, stl10, …"),
+        "arrays": Part("counterpoint_vision.data:ImageArrays", "an .npz file of images, with or without labels"),
+        "table": Part("counterpoint_vision.data:ImageTable", "CSV, TSV or Parquet with a column of image paths"),
+        "folder": Part("counterpoint_vision.data:ImageFolder", "a folder of images, with or without class subfolders"),
+    },
+    views={
+        "simclr": Part("counterpoint_vision.views:SimCLRViews", "random crop, flip, colour jitter, grey (SimCLR)"),
+        "moco": Part("counterpoint_vision.views:MoCoViews", "SimCLR's with MoCo v2's strengths"),
+        "byol": Part("counterpoint_vision.views:BYOLViews", "two unequal views: blur and solarise (BYOL, MoCo v3)"),
+        "multicrop": Part("counterpoint_vision.views:MultiCropViews", "two large crops and several small (SwAV, DINO)"),
+    },
+    encoders={
+        "slimresnet": Part(
+            "counterpoint_vision.encoders:SlimResNet",
+            "a slim ResNet for 32-64 px on CPUs",
+            capabilities=frozenset({"tokens", "dense"}),
+        ),
+        "tinyvit": Part(
+            "counterpoint_vision.encoders:TinyViT", "a tiny vision transformer", capabilities=frozenset({"tokens", "dense"})
+        ),
+        "timm": Part("counterpoint_vision.encoders:Timm", "any network of timm by name", capabilities=frozenset({"tokens"})),
+    },
+    tasks={
+        "few-labels": Part("counterpoint_vision.tasks:FewLabels", "classes from a few labels per class"),
+        "retrieval": Part("counterpoint_vision.tasks:ImageRetrieval", "the most similar images"),
+    },
+    recipes={
+        "moco": {"views": "moco"},
+        "mocov3": {"views": "byol"},
+        "byol": {"views": "byol"},
+        "swav": {"views": "multicrop"},
+        "dino": {"views": "multicrop"},
+    },
+    requires=("timm>=1.0", "torchvision>=0.21", "pillow>=10", "scikit-image>=0.22"),
+)
