@@ -1,0 +1,199 @@
+"""Forward and backward of the tiled log-sum-exp.
+
+Only the embeddings and one number per row outlive the forward pass; the backward pass computes each tile again and
+writes its gradient in closed form: with ``G[i, j]`` the weight that the loss gives to the logit
+``l[i, j] = scale * a[i] . c[j]``, ``grad a = scale * G c`` and ``grad c = scale * G^T a``.
+
+Exponentials are powers of two (``2^(l log2 e)``), which cost a third of ``exp`` on a CPU. Where the logits are known to
+be small (`FAST`) sums of plain powers neither overflow nor lose digits, so that one exponential serves rows and
+columns; else each row (column) is shifted by its maximum.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from counterpoint.objectives._tiles import INF, Grid, PairWeight, Scratch, add_log_weight, number
+
+LOG2E = math.log2(math.e)
+FAST = {torch.float32: 40.0, torch.float64: 300.0}  # e^±40 and sums of 10^20 such terms are normal float32 numbers
+
+
+@dataclass(slots=True)
+class Job:
+    """What to compute, apart from the tensors that take a gradient.
+
+    Attributes:
+        grid: tiles and left-out pairs; ``grid.triangle`` says that the candidates are the anchors.
+        both: also the log-sum-exp of each column.
+        fast: the logits are small, see the module's docstring.
+        weight: log weights of the pairs, or None.
+    """
+
+    grid: Grid
+    both: bool
+    fast: bool
+    weight: Tensor | PairWeight | None
+
+
+class LogSumExp(torch.autograd.Function):
+    """``(N, D)`` anchors, ``(M, D)`` candidates, scale -> ``(N,)`` [and ``(M,)``] log-sum-exps of the counted pairs."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, anchors: Tensor, candidates: Tensor, scale: float | Tensor, job: Job
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        with torch.autocast(anchors.device.type, enabled=False):
+            rows, cols, kept, attended = _forward(anchors, candidates, number(scale), job, ctx.needs_input_grad)
+        ctx.job = job
+        ctx.scale = number(scale)
+        ctx.save_for_backward(anchors, candidates, rows, cols, kept, attended)
+        return rows if cols is None else (rows, cols)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        anchors, candidates, rows, cols, kept, attended = ctx.saved_tensors
+        job, scale = ctx.job, ctx.scale
+        if attended is not None:
+            grad_a, grad_c = attended * grads[0][:, None], None
+        else:
+            grad_a, grad_c = _backward(anchors, candidates, scale, job, (rows, cols), grads, kept)
+        grad_a.mul_(scale)
+        grad_scale = None
+        if ctx.needs_input_grad[2]:
+            twice = 2.0 if job.grid.triangle else 1.0  # there grad_a holds both roles of each row
+            grad_scale = (anchors * grad_a).sum() / (scale * twice)
+        if grad_c is not None:
+            grad_c.mul_(scale)
+        return grad_a, grad_c if ctx.needs_input_grad[1] else None, grad_scale, None
+
+
+def _attends(needs: Sequence[bool], job: Job) -> bool:
+    """Whether to gather the weighted candidates on the way: then the backward pass needs no second look at them.
+
+    That pays where only the anchors take a gradient (a queue, a momentum encoder's keys).
+    """
+    only_anchors = (needs[0] or needs[2]) and not needs[1]
+    return only_anchors and job.fast and not job.both and not job.grid.triangle and not job.grid.single
+
+
+def _logits(out: Tensor, scaled: Tensor, candidates: Tensor, job: Job, rows: slice, cols: slice) -> Tensor:
+    """This tile's logits in base 2, left-out pairs at -inf."""
+    torch.mm(scaled[rows], candidates[cols].t(), out=out)
+    if job.weight is not None:
+        add_log_weight(out, job.weight, rows, cols, LOG2E)
+    job.grid.leave_out(out, rows, cols)
+    return out
+
+
+def _forward(
+    anchors: Tensor, candidates: Tensor, scale: float, job: Job, needs: Sequence[bool]
+) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+    grid = job.grid
+    start, add = (0.0, _add_powers) if job.fast else (-INF, _add_shifted)
+    row = anchors.new_full((grid.n,), start)
+    col = row if grid.triangle else anchors.new_full((grid.m,), start) if job.both else None
+    attended = torch.zeros_like(anchors) if _attends(needs, job) else None
+    scaled = anchors * (scale * LOG2E)
+    scratch = Scratch(grid, anchors)
+    tile = None
+    for rows, cols in grid:
+        tile = _logits(scratch.tile(rows, cols), scaled, candidates, job, rows, cols)
+        if job.fast:
+            tile.exp2_()
+        add(row[rows], tile, 1)
+        if col is not None and not (grid.triangle and rows == cols):
+            add(col[cols], tile, 0)
+        if attended is not None:
+            attended[rows].addmm_(tile, candidates[cols])
+    kept = tile if grid.single and any(needs) else None
+    if attended is not None:
+        attended.div_(row.clamp_min(torch.finfo(row.dtype).tiny)[:, None])
+    finish = Tensor.log if job.fast else _to_natural
+    return finish(row), None if col is None or grid.triangle else finish(col), kept, attended
+
+
+def _to_natural(logarithm: Tensor) -> Tensor:
+    return logarithm / LOG2E
+
+
+def _add_powers(total: Tensor, tile: Tensor, dim: int) -> None:
+    total.add_(tile.sum(dim))
+
+
+def _add_shifted(total: Tensor, tile: Tensor, dim: int) -> None:
+    """``total`` and ``tile`` hold base-2 logarithms; -inf stands for an empty sum."""
+    shift = tile.amax(dim, keepdim=True).clamp_(min=torch.finfo(tile.dtype).min)
+    part = torch.exp2(tile - shift).sum(dim).log2_().add_(shift.squeeze(dim))
+    total.copy_(torch.logaddexp2(total, part))
+
+
+def _backward(
+    anchors: Tensor,
+    candidates: Tensor,
+    scale: float,
+    job: Job,
+    sums: tuple[Tensor, Tensor | None],
+    grads: tuple[Tensor, ...],
+    kept: Tensor | None,
+) -> tuple[Tensor, Tensor | None]:
+    """Gradients of anchors and candidates, both still without the factor ``scale``."""
+    grid = job.grid
+    weigh = _Weights(job, sums, grads)
+    grad_a = torch.zeros_like(anchors)
+    grad_c = None if grid.triangle else torch.zeros_like(candidates)
+    scaled = anchors * (scale * LOG2E)
+    scratch, other = Scratch(grid, anchors), Scratch(grid, anchors)
+    for rows, cols in grid:
+        tile = kept
+        if tile is None:
+            tile = _logits(scratch.tile(rows, cols), scaled, candidates, job, rows, cols)
+            if job.fast:
+                tile.exp2_()
+        tile = weigh(tile, other.tile(rows, cols), rows, cols)
+        grad_a[rows].addmm_(tile, candidates[cols])
+        if grad_c is not None:
+            grad_c[cols].addmm_(tile.t(), anchors[rows])
+        elif rows != cols:
+            grad_a[cols].addmm_(tile.t(), anchors[rows])
+    return grad_a, grad_c
+
+
+class _Weights:
+    """Turns a tile of exponentials (fast) or base-2 logits into the gradient of the loss by logit."""
+
+    def __init__(self, job: Job, sums: tuple[Tensor, Tensor | None], grads: tuple[Tensor, ...]) -> None:
+        self.fast = job.fast
+        self.row = self._factor(sums[0], grads[0])
+        self.col = self.row if job.grid.triangle else None
+        if sums[1] is not None:
+            self.col = self._factor(sums[1], grads[1])
+
+    def _factor(self, logsumexp: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+        """(gradient, logarithm of the sum in base 2); fast: gradient / sum. An empty sum gets no gradient."""
+        empty = logsumexp == -INF
+        if self.fast:
+            factor = (grad * torch.exp(-logsumexp)).masked_fill_(empty, 0.0)
+            return factor, factor
+        return grad.masked_fill(empty, 0.0), (logsumexp * LOG2E).masked_fill_(empty, 0.0)
+
+    def __call__(self, tile: Tensor, out: Tensor, rows: slice, cols: slice) -> Tensor:
+        """The tile's weights, in ``out``; ``tile`` is left as it is."""
+        if self.fast:
+            if self.col is None:
+                return torch.mul(tile, self.row[0][rows, None], out=out)
+            return torch.add(self.row[0][rows, None], self.col[0][cols], out=out).mul_(tile)
+        grad, shift = self.row
+        torch.sub(tile, shift[rows, None], out=out).exp2_().mul_(grad[rows, None])
+        if self.col is not None:
+            grad, shift = self.col
+            out.add_(torch.exp2(tile - shift[cols]).mul_(grad[cols]))
+        return out

@@ -1,0 +1,172 @@
+"""What a contrastive objective does first (check, normalise, gather, number the rows) and last (say what is wrong)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from counterpoint.errors import ShapeError, message
+from counterpoint.objectives._inputs import check_above, check_views
+from counterpoint.objectives._unit import unit_rows
+from counterpoint.objectives.gather import gather, rank, world_size
+
+
+@dataclass(slots=True)
+class Rows:
+    """One batch, ready to be compared.
+
+    ``V`` views, ``B`` samples on this process, ``W`` processes, ``M`` rows of a queue.
+
+    Attributes:
+        views: V times ``(B, D)`` unit rows of this process.
+        everyone: V times ``(W * B, D)`` unit rows of all processes; ``views`` itself on one process.
+        ids: ``(B,)`` int64: content ids, or the row's number among all processes.
+        all_ids: ``(W * B,)``.
+        start: number of this process's first row.
+        queue: ``(M, D)`` unit rows without gradient, or None.
+        queue_ids: ``(M,)`` content ids, or None where they are not known.
+        duplicates: whether ids were given, so that two rows may be of one content.
+        joined: the views one below the other, ``(V * B, D)``.
+    """
+
+    views: Sequence[Tensor]
+    everyone: Sequence[Tensor]
+    ids: Tensor
+    all_ids: Tensor
+    start: int
+    queue: Tensor | None
+    queue_ids: Tensor | None
+    duplicates: bool
+    joined: Tensor
+
+    @property
+    def alone(self) -> bool:
+        """Whether this process's rows are all there are."""
+        return self.everyone is self.views
+
+
+def prepare(
+    embeddings: Sequence[Tensor],
+    ids: Tensor | None,
+    negatives: Tensor | None,
+    negative_ids: Tensor | None,
+    in_batch: bool = True,
+) -> Rows:
+    """Check, normalise, and (``in_batch``) gather.
+
+    Raises:
+        ShapeError: inputs that do not fit, or no negative at all.
+    """
+    check(embeddings, ids, negatives, negative_ids)
+    size, device = embeddings[0].shape[0], embeddings[0].device
+    joined, views = _unit_views(embeddings)
+    share = in_batch and world_size() > 1
+    everyone = _gather_views(joined, len(views)) if share else views
+    start = rank() * size if share else 0
+    total = everyone[0].shape[0]
+    if ids is None:
+        all_ids = torch.arange(total, device=device)
+        local = all_ids[start : start + size]
+    else:
+        local, all_ids = ids, gather(ids) if share else ids
+    if (total < 2 or not in_batch) and negatives is None:
+        found = f"{total} sample(s) and no queue" if in_batch else "in_batch=False and no queue"
+        raise ShapeError(message("negatives", found, "two samples or more, or a queue", "Pass `negatives`."))
+    queue = None if negatives is None else unit_rows(negatives.detach())
+    duplicates = ids is not None
+    return Rows(views, everyone, local, all_ids, start, queue, negative_ids, duplicates, joined)
+
+
+def _unit_views(embeddings: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+    """All views normalised in one go, unless some of them take no gradient (a momentum encoder's)."""
+    if len({(e.requires_grad, e.dtype) for e in embeddings}) == 1:
+        joined = unit_rows(torch.cat(list(embeddings)))
+        return joined, joined.chunk(len(embeddings))
+    views = [unit_rows(e) for e in embeddings]
+    return torch.cat(views), views
+
+
+def _gather_views(joined: Tensor, views: int) -> list[Tensor]:
+    """``(V * B, D)`` here -> V times ``(W * B, D)``, rows in the order of the ranks."""
+    ranks = gather(joined).view(world_size(), views, -1, joined.shape[1])
+    return [part.reshape(-1, joined.shape[1]) for part in ranks.unbind(1)]
+
+
+def check(
+    embeddings: Sequence[Tensor], ids: Tensor | None, negatives: Tensor | None, negative_ids: Tensor | None
+) -> None:
+    """Shapes and types of the inputs.
+
+    Raises:
+        ShapeError: naming the argument, what was found and what is allowed.
+    """
+    check_views("embeddings", embeddings)
+    first = tuple(embeddings[0].shape)
+    check_ids("ids", ids, first[0])
+    if negatives is not None and (negatives.dim() != 2 or negatives.shape[1] != first[1] or not len(negatives)):
+        raise ShapeError(message("negatives", tuple(negatives.shape), f"(M, {first[1]}) with M >= 1"))
+    if negative_ids is not None:
+        if ids is None or negatives is None:
+            raise ShapeError(message("negative_ids", "given", "only together with ids and negatives"))
+        check_ids("negative_ids", negative_ids, len(negatives))
+
+
+def check_ids(name: str, ids: Tensor | None, size: int) -> None:
+    """One int64 per row."""
+    if ids is not None and (tuple(ids.shape) != (size,) or ids.dtype != torch.int64):
+        raise ShapeError(message(name, f"{ids.dtype} {tuple(ids.shape)}", f"int64 ({size},)"))
+
+
+def check_finite(loss: Tensor, embeddings: Sequence[Tensor], negatives: Tensor | None) -> None:
+    """Looks at the inputs only when the loss is not finite, so that it costs nothing in a healthy step.
+
+    Raises:
+        ShapeError: naming the rows that are NaN or infinite.
+    """
+    if math.isfinite(float(loss.detach())):
+        return
+    named: list[tuple[str, Tensor]] = [(f"embeddings[{n}]", rows) for n, rows in enumerate(embeddings)]
+    if negatives is not None:
+        named.append(("negatives", negatives))
+    for name, rows in named:
+        bad = (~torch.isfinite(rows.detach()).all(dim=1)).nonzero().flatten().tolist()
+        if bad:
+            listed = ", ".join(map(str, bad[:8])) + (", …" if len(bad) > 8 else "")
+            found = f"NaN or infinity in {len(bad)} row(s): {listed}"
+            todo = "Look at these samples, or lower the learning rate."
+            raise ShapeError(message(name, found, "finite values", todo))
+    if world_size() > 1:
+        raise ShapeError(message("embeddings", "NaN or infinity on another rank", "finite values", "See its message."))
+
+
+def summary(positive: Tensor, negative: Tensor, similarity: Tensor) -> dict[str, Tensor]:
+    """The parts that every softmax objective reports, detached.
+
+    Args:
+        positive: logits of the positives.
+        negative: log-sum-exp of the negatives' logits, same shape.
+        similarity: cosine similarities of the positives.
+
+    Returns:
+        ``positive`` (mean similarity), ``p_positive`` (mean probability of the positive among positive and negatives),
+        ``q_mean`` and ``q_std`` of ``q = 1 - p``, the factor by which InfoNCE shrinks each anchor's gradient.
+    """
+    with torch.no_grad():
+        spread, mean = torch.std_mean(torch.sigmoid(negative - positive), correction=0)
+        return {"positive": similarity.mean(), "p_positive": 1.0 - mean, "q_mean": mean, "q_std": spread}
+
+
+def as_scale(temperature: float | Tensor) -> float | Tensor:
+    """1 / temperature.
+
+    Raises:
+        ConfigError: a temperature that is not above 0.
+    """
+    if isinstance(temperature, Tensor):
+        return temperature.reciprocal()
+    check_above("temperature", temperature)
+    return 1.0 / temperature

@@ -1,0 +1,37 @@
+"""Rows of length one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+_SHORTEST = 1e-12
+
+
+class _Unit(torch.autograd.Function):
+    """``x / |x|`` by row. A zero row has no direction: it stays zero and gets no gradient (elsewhere: a huge one)."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        length: Tensor = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
+        inverse = length.reciprocal().masked_fill_(length < _SHORTEST, 0.0)
+        unit = rows * inverse
+        ctx.save_for_backward(unit, inverse)
+        return unit
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        unit, inverse = ctx.saved_tensors
+        along: Tensor = torch.linalg.vecdot(grad, unit).unsqueeze(-1)
+        across: Tensor = torch.addcmul(grad, unit, along, value=-1)
+        return across.mul_(inverse)
+
+
+def unit_rows(rows: Tensor) -> Tensor:
+    """``(..., D)`` of any floating type -> rows of length 1 in float32 (float64 stays float64)."""
+    unit: Tensor = _Unit.apply(rows if rows.dtype == torch.float64 else rows.float())
+    return unit

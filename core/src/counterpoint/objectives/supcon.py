@@ -1,0 +1,161 @@
+"""Supervised contrastive learning: every sample of the same class is a positive."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from counterpoint.objectives import kernel
+from counterpoint.objectives._contrast import Temperature, bound
+from counterpoint.objectives._rows import Rows, as_scale, check_finite, check_ids, prepare
+from counterpoint.objectives.base import Objective, Reduction, Result
+from counterpoint.objectives.gather import gather
+
+__all__ = ["SupCon", "sup_con_loss"]
+
+
+def sup_con_loss(
+    embeddings: Sequence[Tensor],
+    ids: Tensor | None = None,
+    negatives: Tensor | None = None,
+    *,
+    labels: Tensor | None = None,
+    temperature: float | Tensor = 0.1,
+) -> Result:
+    """Bring rows of one class together: the "out" form.
+
+    With unit rows ``z[r]`` of all views of all samples, ``P(r)`` the other rows of ``r``'s class and
+    ``s(x, y) = x . y / temperature``::
+
+        L[r] = - mean over p in P(r) of s(z[r], z[p])  +  log( sum over all rows a != r of exp s(z[r], z[a])  +  queue )
+        L = mean over rows r
+
+    A sample whose label is unknown is a class of its own, made of its views. Samples of equal content id are one
+    class too, that of whichever of them has a label (two known labels that differ are believed).
+
+    **Relations.** Two views and no labels: `nt_xent_loss`. The mean over positives stands outside the logarithm (the
+    better form in the paper); all positives stay in the denominator.
+
+    **Several processes.** The rows of all ranks are candidates and positives, with gradients (reduction ``"gather"``).
+    The queue is each rank's own and is not gathered.
+
+    **Cost.** As `nt_xent_loss`; the positives cost ``O(V B D)``, whatever their number, since their mean logit is the
+    logit of their mean.
+
+    Args:
+        embeddings: V views, two or more, each ``(B, D)``, any length: they are normalised here, in float32.
+        ids: ``(B,)`` int64 content ids, or None: all differ.
+        negatives: ``(M, D)`` further negatives, without gradient.
+        labels: ``(B,)`` int64 classes, -1 for unknown; None: all unknown.
+        temperature: above 0, usually 0.05 to 0.5; a scalar tensor takes its gradient.
+
+    Returns:
+        loss; parts ``positive`` (mean cosine of positives) and ``p_positive`` (mean probability of the other views of
+        the row's own sample).
+
+    Raises:
+        ShapeError: inputs that do not fit, or a NaN row (named).
+        ConfigError: a temperature that is not above 0.
+
+    Source: Khosla et al. 2020 (arXiv 2004.11362), eq. 2.
+    """
+    scale = as_scale(temperature)
+    rows = prepare(embeddings, ids, negatives, None)
+    check_ids("labels", labels, len(rows.ids))
+    views = len(rows.views)
+    everyone = rows.joined if rows.alone else torch.cat(list(rows.everyone))
+    classes = _classes(rows, labels)
+    positive = _mean_positive(rows, everyone, classes)
+    denominator = _denominator(rows, everyone, scale)
+    loss = (denominator - positive * scale).mean()
+    check_finite(loss, embeddings, negatives)
+    with torch.no_grad():
+        denominator = denominator.view(views, -1)
+        own = [(rows.views[a] * rows.views[b]).sum(1) * scale for a in range(views) for b in range(views) if a != b]
+        probability = torch.exp(torch.stack(own).view(views, views - 1, -1) - denominator[:, None]).mean()
+    return Result(loss, {"positive": positive.detach().mean(), "p_positive": probability})
+
+
+def _classes(rows: Rows, labels: Tensor | None) -> Tensor:
+    """``(W * B,)`` class numbers from 0: known labels, then one for each unlabelled content."""
+    content: Tensor
+    contents, content = torch.unique(rows.all_ids, return_inverse=True)
+    if labels is None:
+        return content
+    known = labels if rows.alone else gather(labels)
+    shared = torch.full_like(contents, -1).scatter_reduce_(0, content, known, "amax")
+    known = torch.where(known < 0, shared[content], known)
+    key = torch.stack([(known < 0).long(), torch.where(known < 0, content, known)])
+    classes: Tensor = torch.unique(key, dim=1, return_inverse=True)[1]
+    return classes
+
+
+def _mean_positive(rows: Rows, everyone: Tensor, classes: Tensor) -> Tensor:
+    """Mean cosine of each local row with the other rows of its class: ``(V * B,)``."""
+    views = len(rows.views)
+    number = classes.repeat(views)
+    size = int(classes.max()) + 1
+    total = everyone.new_zeros(size, everyone.shape[1]).index_add(0, number, everyone)
+    count = torch.bincount(number, minlength=size)
+    mine = classes[rows.start : rows.start + len(rows.ids)].repeat(views)
+    others = total[mine] - rows.joined
+    similarity: Tensor = (rows.joined * others).sum(dim=1)
+    return similarity / (count[mine] - 1)
+
+
+def _denominator(rows: Rows, everyone: Tensor, scale: float | Tensor) -> Tensor:
+    """Log-sum-exp over all rows but the anchor itself, and the queue: ``(V * B,)``."""
+    total = len(everyone)
+    number = torch.arange(total, device=everyone.device)
+    if rows.alone:
+        pairs = kernel.Pairs(rows=(number, number))
+        found = kernel.logsumexp(rows.joined, None, scale, pairs=pairs, count="all", bound=bound(scale))
+    else:
+        local = slice(rows.start, rows.start + len(rows.ids))
+        mine = torch.cat([part[local] for part in number.chunk(len(rows.views))])
+        pairs = kernel.Pairs(rows=(mine, number))
+        found = kernel.logsumexp(rows.joined, everyone, scale, pairs=pairs, count="all", bound=bound(scale))
+    if rows.queue is None:
+        return found
+    return torch.logaddexp(found, kernel.logsumexp(rows.joined, rows.queue, scale, bound=bound(scale)))
+
+
+class SupCon(Objective):
+    """`sup_con_loss` as a module.
+
+    Args:
+        temperature: above 0 (learnable: its start, 0.01 or more).
+        learnable_temperature: learn the logarithm of 1 / temperature, held at 100 or below.
+    """
+
+    reduction: ClassVar[Reduction] = "gather"
+
+    def __init__(self, temperature: float = 0.1, learnable_temperature: bool = False) -> None:
+        super().__init__()
+        self.temperature = Temperature(temperature, learnable_temperature)
+        self._views = 2
+        self._queued = 0
+
+    def forward(
+        self,
+        embeddings: Sequence[Tensor],
+        ids: Tensor | None = None,
+        negatives: Tensor | None = None,
+        *,
+        labels: Tensor | None = None,
+    ) -> Result:
+        """See `sup_con_loss`."""
+        temperature = self.temperature()
+        result = sup_con_loss(embeddings, ids, negatives, labels=labels, temperature=temperature)
+        self._views, self._queued = len(embeddings), 0 if negatives is None else len(negatives)
+        if isinstance(temperature, Tensor):
+            result.parts["temperature"] = temperature.detach()
+        return result
+
+    def chance(self, batch_size: int) -> float | None:
+        """Log of the number of other rows, for the views and the queue of the last call (two and none before it)."""
+        return math.log(batch_size * self._views - 1 + self._queued)
