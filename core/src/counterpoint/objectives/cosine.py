@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal, get_args
 
-import torch
 from torch import Tensor
 
 from counterpoint.errors import ConfigError, ShapeError, message, nearest
-from counterpoint.objectives._inputs import check_rows, full_precision
+from counterpoint.objectives._inputs import check_rows
+from counterpoint.objectives._unit import unit_rows
 from counterpoint.objectives.base import Objective, Reduction, Result
 
-SHORTEST = 1e-12
-"""A row shorter than this has no direction."""
-
 Normalisation = Literal["byol", "simsiam"]
-
-
-def _unit(rows: Tensor) -> Tensor:
-    """Rows of length 1. A row of zeros stays zero and gets no gradient (dividing by a tiny number would give 1e12)."""
-    length = rows.norm(dim=1, keepdim=True)
-    # A NaN is not below anything and passes through, so that training notices it.
-    return rows * torch.where(length < SHORTEST, 0.0, 1 / length.clamp_min(SHORTEST))
 
 
 def negative_cosine(predictions: Tensor, targets: Tensor, normalisation: Normalisation = "byol") -> Result:
@@ -53,7 +43,7 @@ def negative_cosine(predictions: Tensor, targets: Tensor, normalisation: Normali
     if predictions.shape != targets.shape:
         allowed = f"{tuple(predictions.shape)} as in predictions"
         raise ShapeError(message("targets", f"shape {tuple(targets.shape)}", allowed))
-    cosine = (_unit(full_precision(predictions)) * _unit(full_precision(targets.detach()))).sum(dim=1).mean()
+    cosine = (unit_rows(predictions) * unit_rows(targets.detach())).sum(dim=1).mean()
     loss = 2 - 2 * cosine if normalisation == "byol" else -cosine
     return Result(loss, {"cosine": cosine.detach()})
 

@@ -118,18 +118,22 @@ class VICReg(Objective):
         self.eps = eps
 
     def forward(
-        self, embeddings: Sequence[Tensor], ids: Tensor | None = None, negatives: Tensor | None = None
+        self,
+        embeddings: Sequence[Tensor],
+        ids: Tensor | None = None,
+        negatives: Tensor | None = None,
+        negative_ids: Tensor | None = None,
     ) -> Result:
         """Loss of ``V >= 2`` views ``(B, D)``.
 
         The call is that of the contrastive objectives. ``ids`` is ignored: samples are not told apart here, so a
-        duplicate does no harm. ``negatives`` must be None.
+        duplicate does no harm. ``negatives`` and ``negative_ids`` must be None.
 
         Raises:
             ShapeError: see `vicreg_loss`.
-            ConfigError: ``negatives`` is given.
+            ConfigError: ``negatives`` or ``negative_ids`` is given.
         """
-        if negatives is not None:
+        if negatives is not None or negative_ids is not None:
             todo = "Set the queue's size to 0, or choose a contrastive objective."
             raise ConfigError(message("negatives", "a tensor", "None: VICReg has no negatives", todo))
         return vicreg_loss(embeddings, self.invariance, self.variance, self.covariance, self.target_std, self.eps)
