@@ -65,7 +65,7 @@ def prepare(
     size, device = embeddings[0].shape[0], embeddings[0].device
     joined, views = _unit_views(embeddings)
     share = in_batch and world_size() > 1
-    everyone = _gather_views(joined, len(views)) if share else views
+    everyone = _gather_views(views) if share else views
     start = rank() * size if share else 0
     total = everyone[0].shape[0]
     if ids is None:
@@ -90,10 +90,9 @@ def _unit_views(embeddings: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]
     return torch.cat(views), views
 
 
-def _gather_views(joined: Tensor, views: int) -> list[Tensor]:
-    """``(V * B, D)`` here -> V times ``(W * B, D)``, rows in the order of the ranks."""
-    ranks = gather(joined).view(world_size(), views, -1, joined.shape[1])
-    return [part.reshape(-1, joined.shape[1]) for part in ranks.unbind(1)]
+def _gather_views(views: Sequence[Tensor]) -> Sequence[Tensor]:
+    """V times ``(B, D)`` here -> V times ``(W * B, D)``, rows in the order of the ranks; one exchange for all."""
+    return gather(torch.stack(list(views), dim=1)).unbind(1)
 
 
 def check(

@@ -39,7 +39,7 @@ def dcl_loss(
     anchor. Negative values are normal: ``-2/t + log(2B - 2) <= L <= 2/t + log(2B - 2)`` with t the temperature. The
     weights have mean 1 over the batch (of all ranks) and may be negative for very easy positives.
 
-    **Relations.** The gradient is larger than NT-Xent's (no ``q < 1``): match the learning rate when comparing. In MoCo:
+    **Relations.** The gradient is larger than NT-Xent's (no ``q < 1``): match the learning rate to compare. In MoCo:
     ``([q, k], negatives=queue, symmetric=False, in_batch=False)``, which is ``-s + logsumexp(queue)``. Between two
     modalities: ``info_nce_loss(..., decoupled=True)``. As the number of negatives grows, ``q -> 1`` and both agree.
 
