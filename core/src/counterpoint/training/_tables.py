@@ -14,6 +14,10 @@ from pathlib import Path
 
 from counterpoint.errors import ConfigError, RunError, TrainingError, message
 
+METRICS = "metrics.csv"
+TIMING = "timing.csv"
+METRICS_HEADER = ("step", "epoch", "metric", "value")
+
 
 def read(path: Path, header: Sequence[str]) -> Iterator[list[str]]:
     """Rows of ``path`` without its header; a last line without its end is left out.
@@ -98,3 +102,31 @@ def _text(rows: Iterable[Sequence[object]]) -> str:
 def _disk(path: Path, error: OSError) -> TrainingError:
     todo = "Free some space or mend the permissions, then resume: the checkpoint is unharmed."
     return TrainingError(message("disk", f"{path} cannot be written ({error.strerror})", "a writable disk", todo))
+
+
+def read_metrics(path: str | Path) -> dict[str, list[tuple[int, float]]]:
+    """Metric -> its ``(step, value)`` pairs in the order written.
+
+    Args:
+        path: a run directory (its ``metrics.csv``), or a file of the same form (``timing.csv``).
+
+    Raises:
+        RunError: there is no such file, or a line in it is not one of ours. A torn last line is no error: it is
+            dropped.
+    """
+    path = Path(path)
+    path = path / METRICS if path.is_dir() or path.suffix != ".csv" else path
+    if not path.exists():
+        todo = "Give the directory that `counterpoint pretrain --out` wrote; one appears with the first logged step."
+        raise RunError(message("run", f"no {path.name} in {path.parent}", "a run directory with a metrics log", todo))
+    metrics: dict[str, list[tuple[int, float]]] = {}
+    for number, row in enumerate(read(path, METRICS_HEADER), start=2):
+        metrics.setdefault(row[2], []).append((int(row[0]), _value(path, number, row)))
+    return metrics
+
+
+def _value(path: Path, number: int, row: list[str]) -> float:
+    try:
+        return float(row[3])
+    except ValueError:
+        raise foreign(path, number, row, METRICS_HEADER) from None

@@ -16,14 +16,15 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from counterpoint.errors import ConfigError, RunError, message
+from counterpoint.errors import ConfigError, message
 from counterpoint.training import _tables, scores
+from counterpoint.training._tables import METRICS, TIMING, read_metrics
+from counterpoint.training._tables import METRICS_HEADER as HEADER
 
-METRICS = "metrics.csv"
-TIMING = "timing.csv"
+__all__ = ["METRICS", "TIMING", "MetricsLog", "read_metrics"]
+
 CLOCK = "time/"
 KEPT_STEPS = 16  # whose names are remembered against doubles; a resumed run repeats at most its checkpoint's step
-HEADER = ("step", "epoch", "metric", "value")
 
 
 class MetricsLog(Logger):
@@ -109,31 +110,3 @@ class MetricsLog(Logger):
         while len(recent) > KEPT_STEPS:
             del recent[next(iter(recent))]
         return names
-
-
-def read_metrics(path: str | Path) -> dict[str, list[tuple[int, float]]]:
-    """Metric -> its ``(step, value)`` pairs in the order written.
-
-    Args:
-        path: a run directory (its ``metrics.csv``), or a file of the same form (``timing.csv``).
-
-    Raises:
-        RunError: there is no such file, or a line in it is not one of ours. A torn last line is no error: it is
-            dropped.
-    """
-    path = Path(path)
-    path = path / METRICS if path.is_dir() or path.suffix != ".csv" else path
-    if not path.exists():
-        todo = "Give the directory that `counterpoint pretrain --out` wrote; one appears with the first logged step."
-        raise RunError(message("run", f"no {path.name} in {path.parent}", "a run directory with a metrics log", todo))
-    metrics: dict[str, list[tuple[int, float]]] = {}
-    for number, row in enumerate(_tables.read(path, HEADER), start=2):
-        metrics.setdefault(row[2], []).append((int(row[0]), _value(path, number, row)))
-    return metrics
-
-
-def _value(path: Path, number: int, row: list[str]) -> float:
-    try:
-        return float(row[3])
-    except ValueError:
-        raise _tables.foreign(path, number, row, HEADER) from None
