@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.parts import SPLITS, Dataset, content_id
-from counterpoint.types import Batch, Damaged, Sample
+from counterpoint.types import Damaged, Sample
 
 
 @dataclass
@@ -67,27 +66,6 @@ class ImageMemory(Dataset):
         label = None if self.labels is None or self.labels[index] < 0 else int(self.labels[index])
         return Sample(index, {"image": self.pixels.images[index]}, label, int(self.content[index]))
 
-    def batch(self, indices: Sequence[int] | np.ndarray | Tensor) -> Batch:
-        """What ``collate([self[i] for i in indices])`` gives, without an object per sample.
-
-        Args:
-            indices: ``(B,)`` positions in the set.
-        """
-        index = torch.as_tensor(indices, dtype=torch.int64)
-        pixels = self.pixels
-        wrong = [int(i) for i in index if int(i) in pixels.damaged] if pixels.damaged else []
-        if wrong:
-            index = index[~torch.isin(index, torch.tensor(wrong))]
-        images = pixels.images
-        label = None if self.labels is None else torch.from_numpy(self.labels[index.numpy()])
-        return Batch(
-            data={"image": images[index] if isinstance(images, Tensor) else _together([images[i] for i in index])},
-            index=index,
-            content=self.content[index],
-            label=label,
-            damaged=[Damaged(i, self.name(i), pixels.damaged[i]) for i in wrong],
-        )
-
     def name(self, index: int) -> str:
         """Split and running number where splits are official, else the number."""
         return f"{index:06d}" if self.parts is None else f"{SPLITS[self.parts[index]]}/{index:06d}"
@@ -109,7 +87,3 @@ class ImageMemory(Dataset):
             if not (part == number).any():
                 part[free & (draw >= low) & (draw < low + share)] = number
         return {split: np.flatnonzero(part == number) for number, split in enumerate(SPLITS)}
-
-
-def _together(images: list[Tensor]) -> Tensor | list[Tensor]:
-    return torch.stack(images) if len({image.shape for image in images}) == 1 else images
