@@ -46,6 +46,14 @@ def rows(name: str, x: Tensor, least: int, why: str = "") -> None:
         raise ShapeError(message(name, f"{x.shape[0]} rows", f"at least {least}", why))
 
 
+def same_rows(a: Tensor, b: Tensor) -> None:
+    """Raise ShapeError unless ``a`` and ``b`` have the same number of rows, one at least."""
+    rows("a", a, 1)
+    if a.shape[0] != b.shape[0]:
+        todo = "Row i of both must be the same sample."
+        raise ShapeError(message("b", f"{b.shape[0]} rows", f"{a.shape[0]}, as in a", todo))
+
+
 def labels(name: str, value: Any, n: int) -> Tensor:
     """``value`` as an ``(n,)`` int64 tensor of class indices; -1 means "unknown".
 

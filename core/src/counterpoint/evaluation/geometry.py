@@ -35,7 +35,7 @@ def alignment(a: Tensor, b: Tensor, alpha: float = 2.0) -> float:
     """
     a = _check.features("a", a, dtype=torch.float64)
     b = _check.features("b", b, dim=a.shape[1], dtype=torch.float64)
-    _same_rows(a, b)
+    _check.same_rows(a, b)
     _check.positive("alpha", alpha)
     return float((_check.unit(a) - _check.unit(b)).norm(dim=1).pow(alpha).mean())
 
@@ -207,10 +207,3 @@ def healthy_std(dim: int) -> float:
     """What `feature_std` is for features that spread over the whole sphere: ``1/sqrt(D)``."""
     _check.at_least("dim", dim)
     return 1 / math.sqrt(dim)
-
-
-def _same_rows(a: Tensor, b: Tensor) -> None:
-    _check.rows("a", a, 1)
-    if a.shape[0] != b.shape[0]:
-        todo = "Row i of both must be the same sample."
-        raise ShapeError(message("b", f"{b.shape[0]} rows", f"{a.shape[0]}, as in a", todo))

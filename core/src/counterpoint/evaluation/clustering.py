@@ -1,0 +1,60 @@
+"""Do classes form clusters: k-means without labels, then agreement with the labels."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from torch import Tensor
+
+from counterpoint.evaluation import _check
+from counterpoint.evaluation.linear import labelled
+
+
+def kmeans(features: Tensor, clusters: int, *, seed: int = 0, restarts: int = 4) -> Tensor:
+    """Cluster numbers ``(N,)`` of rows of length 1, by k-means++ and Lloyd's iterations; the best of ``restarts``.
+
+    Args:
+        features: ``(N, D)``, normalised here.
+        clusters: 1 or more; with fewer rows than clusters every row is its own.
+        seed: of the starts.
+        restarts: how many starts.
+
+    Raises:
+        ShapeError: no row, a row with NaN or infinity.
+        ConfigError: a number below 1.
+    """
+    x = _check.features("features", features)
+    _check.rows("features", x, 1)
+    _check.at_least("clusters", clusters)
+    _check.at_least("restarts", restarts)
+    model = KMeans(min(clusters, len(x)), n_init=restarts, random_state=seed)
+    with warnings.catch_warnings():
+        # fewer distinct rows than clusters: collapsed features, whose agreement of 0 says so
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return torch.from_numpy(model.fit_predict(_check.unit(x).cpu().numpy())).long()
+
+
+def cluster_agreement(
+    features: Tensor, labels: Tensor, *, clusters: int | None = None, seed: int = 0
+) -> dict[str, float]:
+    """``nmi`` (arithmetic mean) and ``ari`` between k-means clusters and labels: 0 by chance, 1 when they coincide.
+
+    Normalised mutual information is not corrected for chance: with many clusters and few rows it rises by itself. The
+    adjusted Rand index is.
+
+    Args:
+        features: ``(N, D)``, normalised here.
+        labels: ``(N,)``; rows with -1 are left out.
+        clusters: number of clusters, or None for the number of classes.
+        seed: of the k-means starts.
+
+    Raises:
+        ShapeError: shapes that do not fit, no labelled row, a row with NaN or infinity.
+    """
+    x, y = labelled("", features, labels)
+    found = kmeans(x, clusters or len(set(y.tolist())), seed=seed).numpy()
+    return {"nmi": float(normalized_mutual_info_score(y, found)), "ari": float(adjusted_rand_score(y, found))}

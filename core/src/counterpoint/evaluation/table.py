@@ -1,0 +1,91 @@
+"""Results side by side: rich table for the shell, Markdown for documents, JSON for files."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from rich.markup import escape
+from rich.table import Table
+
+Rows = Mapping[str, Mapping[str, float]]
+
+_ACCURACY = re.compile(r"^(knn|linear|fewshot|fraction|recall@1$)")
+_BETTER = re.compile(
+    r"^(knn|linear|fewshot|fraction|recall@|true_recall@|map|r_precision|mrr|nmi|ari|view_recall@)(?!.*\bci\b)"
+)
+_VIEWS = re.compile(r"^view_recall@1\[n=(\d+)\]$")
+
+
+def compared(metric: str) -> bool:
+    """Whether a larger value of ``metric`` is better, so that a best one can be named.
+
+    Geometry (rank, uniformity, alignment, std) has no best value: alignment is 0 in total collapse.
+    """
+    return _BETTER.match(metric) is not None
+
+
+def chance(metric: str, classes: int | None) -> float | None:
+    """Value of ``metric`` for a guess: ``1/classes`` for accuracies, ``1/n`` among n views, 0 for NMI and ARI.
+
+    ``1/classes`` is exact for balanced classes; None where a metric has no such level.
+    """
+    if views := _VIEWS.match(metric):
+        return 1 / int(views[1])
+    if metric in ("nmi", "ari"):
+        return 0.0
+    accuracy = _ACCURACY.match(metric) is not None and "ci" not in metric.split(",")[-1]
+    return 1 / classes if classes and accuracy else None
+
+
+def comparison(rows: Rows, *, classes: int | None = None, title: str | None = None) -> Table:
+    """Table with a row per metric and a column per encoder: the best in bold, the chance level last.
+
+    Args:
+        rows: encoder's or baseline's name -> metric -> value. A metric that one of them lacks shows as "–".
+        classes: number of classes, for the chance level.
+        title: above the table.
+    """
+    table = Table(title=title)
+    for number, heading in enumerate(("metric", *rows, "chance")):
+        table.add_column(escape(heading), justify="right" if number else "left")
+    for line in _lines(rows, classes, "[bold]{}[/bold]"):
+        table.add_row(escape(line[0]), *line[1:])
+    return table
+
+
+def markdown(rows: Rows, *, classes: int | None = None) -> str:
+    """The same table in Markdown; ends with a newline."""
+    names = [name.replace("|", r"\|") for name in rows]
+    head = [["metric", *names, "chance"], ["---"] + ["---:"] * (len(names) + 1)]
+    body = [[f"`{line[0]}`", *line[1:]] for line in _lines(rows, classes, "**{}**")]
+    return "".join(f"| {' | '.join(line)} |\n" for line in head + body)
+
+
+def to_json(rows: Rows, *, classes: int | None = None, **facts: object) -> str:
+    """Rows, and whatever they depend on (data digest, seed, versions), as JSON text; ends with a newline.
+
+    Values that are not finite become null, for JSON has no NaN.
+    """
+    clean = {name: {m: v if math.isfinite(v) else None for m, v in found.items()} for name, found in rows.items()}
+    return json.dumps({**facts, "classes": classes, "metrics": clean}, indent=2, allow_nan=False) + "\n"
+
+
+def _lines(rows: Rows, classes: int | None, bold: str) -> Iterable[list[str]]:
+    for metric in dict.fromkeys(metric for found in rows.values() for metric in found):
+        values = [found.get(metric, math.nan) for found in rows.values()]
+        known = [v for v in values if not math.isnan(v)]
+        shown = [_text(v, metric) for v in values]
+        # several encoders that round to the same best are all best; one encoder alone is not
+        best = _text(max(known), metric) if compared(metric) and len(known) > 1 else None
+        yield [metric, *(bold.format(s) if s == best else s for s in shown), _text(chance(metric, classes), metric)]
+
+
+def _text(value: float | None, metric: str) -> str:
+    if value is None or math.isnan(value):
+        return "–"
+    style: Literal[".4f", ".1f"] = ".1f" if metric.startswith(("rankme", "lidar")) else ".4f"
+    return format(value, style)
