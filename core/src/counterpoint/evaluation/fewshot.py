@@ -109,11 +109,11 @@ def _probe_draws(
     train, y = labelled("train_", train_features, train_labels)
     queries, wanted = labelled("", features, labels, dim=train.shape[1])
     scale = Standardizer.fit(_check.features("train_features", train_features))
-    x, z = scale(train), scale(queries)
+    z = scale(queries)
     found = []
     for draw in range(draws):
         rows = draw_rows(y, counts, np.random.default_rng((seed, draw)))
-        model = Logistic().fit(x[rows], y[rows], C)
+        model = Logistic().fit(scale(train[torch.from_numpy(rows)]), y[rows], C)
         found.append(float((model.predict(z) == wanted).mean()))
     return summarize(found)
 

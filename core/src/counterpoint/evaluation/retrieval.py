@@ -1,6 +1,6 @@
 """Retrieval: rank a gallery for each query, and read every usual metric off the ranks of the hits.
 
-Ranks are exact, equal scores go by gallery index, and memory is a tile of scores whatever the sizes.
+Ranks are those of float32 scores, equal scores go by gallery index, and memory is a tile of scores whatever the sizes.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def retrieval(
     for k in ks:
         _check.at_least("ks", k)
     side = _Gallery(gallery, gallery_labels, gallery_ids, gallery_groups)
-    q = _check.features("queries", queries, dim=side.rows.shape[1], dtype=side.rows.dtype).to(side.rows.device)
+    q = _check.features("queries", queries, dim=side.rows.shape[1], dtype=torch.float32).to(side.rows.device)
     y = _check.labels("query_labels", query_labels, len(q)).to(q.device)
     pairs = {"ids": (query_ids, gallery_ids), "groups": (query_groups, gallery_groups)}
     keys = {name: _both(name, *pair, len(q), q.device) for name, pair in pairs.items()}
@@ -95,7 +95,7 @@ class _Gallery:
     """The gallery without junk, and what is compared with it."""
 
     def __init__(self, rows: Tensor, labels: Tensor, ids: Tensor | None, groups: Tensor | None) -> None:
-        x = _check.features("gallery", rows)
+        x = _check.features("gallery", rows, dtype=torch.float32)
         y = _check.labels("gallery_labels", labels, len(x)).to(x.device)
         keep = y >= 0
         self.rows, self.labels = _check.unit(x[keep]), y[keep]
@@ -119,19 +119,23 @@ class _Gallery:
             yield hit_ranks(row, mask)
 
 
-def hit_ranks(scores: NDArray[np.floating], relevant: NDArray[np.bool_]) -> Ranks:
-    """Rising 1-based ranks of the relevant entries among ``(M,)`` scores; equal scores rank by index.
-
-    Values are sorted, not indices (ten times faster), and the hits are looked up; only where a hit shares its score are
-    indices sorted.
-    """
-    ordered = np.sort(scores)
-    hits = np.sort(scores[relevant])[::-1]
-    above = np.searchsorted(ordered, hits, side="right")
-    if (above - np.searchsorted(ordered, hits, side="left") > 1).any():
-        return np.flatnonzero(relevant[np.argsort(-scores, kind="stable")]) + 1
-    ranks: Ranks = len(scores) - above + 1
+def hit_ranks(scores: NDArray[np.float32], relevant: NDArray[np.bool_]) -> Ranks:
+    """Rising 1-based ranks of the relevant entries among ``(M,)`` float32 scores; equal scores rank by index."""
+    keys = _descending_keys(scores)
+    ranks: Ranks = np.searchsorted(np.sort(keys), np.sort(keys[relevant])) + 1
     return ranks
+
+
+def _descending_keys(scores: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Distinct integers in the order of ranking: score (falling) in the upper half, index (rising) in the lower.
+
+    The bits of a float32, read as an integer, keep its order once those of negative numbers are turned round. Sorting
+    integers needs no stable sort and is ten times faster than sorting indices.
+    """
+    bits = (scores + np.float32(0)).view(np.int32)  # adding 0 makes -0.0 the same as 0.0
+    rising = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits).astype(np.int64)
+    keys: NDArray[np.int64] = (-rising << 32) + np.arange(len(scores))
+    return keys
 
 
 def metrics_from_ranks(ranks: Sequence[Ranks], ks: Sequence[int] = (1, 5, 10)) -> dict[str, float]:

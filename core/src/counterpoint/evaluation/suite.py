@@ -38,7 +38,8 @@ class _Split:
     @property
     def sizes(self) -> Tensor:
         """Sizes of the classes that occur."""
-        return torch.unique(self.y, return_counts=True)[1]
+        counts: Tensor = torch.unique(self.y, return_counts=True)[1]
+        return counts
 
 
 def evaluate_arrays(

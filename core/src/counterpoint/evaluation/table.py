@@ -75,7 +75,8 @@ def to_json(rows: Rows, *, classes: int | None = None, **facts: object) -> str:
 
 
 def _lines(rows: Rows, classes: int | None, bold: str) -> Iterable[list[str]]:
-    for metric in dict.fromkeys(metric for found in rows.values() for metric in found):
+    fullest_first = sorted(rows.values(), key=len, reverse=True)  # the order of metrics is that of a row that has most
+    for metric in dict.fromkeys(metric for found in fullest_first for metric in found):
         values = [found.get(metric, math.nan) for found in rows.values()]
         known = [v for v in values if not math.isnan(v)]
         shown = [_text(v, metric) for v in values]
