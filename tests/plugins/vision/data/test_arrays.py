@@ -179,3 +179,21 @@ def test_cifar10_small(shared_data):
     assert len(parts["test"]) == 2_000 and 900 < len(parts["val"]) < 1_100
     assert data.pixels.images.shape == (12_000, 3, 32, 32) and not data.pixels.damaged
     assert np.bincount(data.labels[parts["test"]]).tolist() == [200] * 10
+
+
+@pytest.mark.parametrize("labels", [None, np.arange(6)])
+def test_a_batch_equals_its_samples(archive, labels):
+    arrays = {} if labels is None else {"labels": labels}
+    data = ImageArrays(archive(images=random_images(6, 4, 4, 3), **arrays))
+    assert data.in_memory
+    quick, slow = data.batch([4, 0, 4]), data.collate([data[4], data[0], data[4]])
+    assert torch.equal(quick.data["image"], slow.data["image"]) and torch.equal(quick.content, slow.content)
+    assert torch.equal(quick.index, slow.index) and quick.index.tolist() == [4, 0, 4]
+    assert quick.label is slow.label is None or torch.equal(quick.label, slow.label)
+
+
+def test_a_batch_with_damage_or_several_sizes(archive):
+    data = ImageArrays(archive(**pack([b"no image", *jpegs(2)])))
+    batch = data.batch([0, 1])
+    assert batch.index.tolist() == [1] and batch.damaged[0].index == 0
+    assert len(ImageArrays(archive(**pack(jpegs(2) + jpegs(1, 16)))).batch([0, 2]).data["image"]) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.parts import SPLITS, Dataset, content_id
-from counterpoint.types import Damaged, Sample
+from counterpoint.types import Batch, Damaged, Sample
 
 
 @dataclass
@@ -38,6 +39,7 @@ class ImageMemory(Dataset):
     """
 
     parts: np.ndarray | None = None
+    in_memory = True
 
     @abstractmethod
     def _pixels(self) -> Pixels:
@@ -65,6 +67,15 @@ class ImageMemory(Dataset):
             return Damaged(index, self.name(index), self.pixels.damaged[index])
         label = None if self.labels is None or self.labels[index] < 0 else int(self.labels[index])
         return Sample(index, {"image": self.pixels.images[index]}, label, int(self.content[index]))
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """The samples at ``indices`` by slicing, without an object for each where sizes are equal."""
+        images = self.pixels.images
+        if self.pixels.damaged or not isinstance(images, Tensor):
+            return super().batch(indices)
+        index = torch.as_tensor(indices, dtype=torch.int64)
+        label = None if self.labels is None else torch.from_numpy(self.labels[index.numpy()])
+        return Batch({"image": images[index]}, index, self.content[index], label)
 
     def name(self, index: int) -> str:
         """Split and running number where splits are official, else the number."""
