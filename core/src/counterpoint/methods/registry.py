@@ -14,8 +14,14 @@ METHODS: dict[str, Part] = {
     "swav": Part("counterpoint.methods.swav:SwAV", "swapped prediction of balanced cluster codes, multi-crop"),
     "byol": Part("counterpoint.methods.byol:BYOL", "predict the momentum encoder's embedding, no negatives"),
     "simsiam": Part("counterpoint.methods.simsiam:SimSiam", "predict the other view behind a stop-gradient"),
-    "barlowtwins": Part("counterpoint.methods.barlow_twins:BarlowTwins", "make the views' cross-correlation the identity"),
+    "barlowtwins": Part(
+        "counterpoint.methods.barlow_twins:BarlowTwins", "make the views' cross-correlation the identity"
+    ),
     "vicreg": Part("counterpoint.methods.vicreg:VICReg", "invariance, variance and covariance terms"),
     "dino": Part("counterpoint.methods.dino:DINO", "self-distillation with centred, sharpened targets, multi-crop"),
-    "pair": Part("counterpoint.methods.pair:Pair", "two modalities, symmetric InfoNCE with learnt temperature (CLIP)"),
+    "pair": Part(
+        "counterpoint.methods.pair:Pair",
+        "two modalities, symmetric InfoNCE with learnt temperature (CLIP)",
+        capabilities=frozenset({"modalities"}),
+    ),
 }

@@ -1,0 +1,46 @@
+"""SimSiam: predict the other view's embedding behind a stop-gradient; no negatives, no momentum."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from counterpoint.methods.base import HeadFactory, Method, head, width
+from counterpoint.nn.heads import Predictor, Projector
+from counterpoint.objectives import NegativeCosine, Objective
+from counterpoint.parts import Encoder
+from counterpoint.types import Batch, Step, View
+
+
+class SimSiam(Method):
+    """Simple siamese networks. The stop-gradient on the target keeps it from collapsing.
+
+    Args:
+        encoder: what is learnt.
+        objective: minus the cosine by default.
+        projector: in_dim -> head; 3 layers with a last BatchNorm by default (paper: 2048 everywhere).
+        predictor: out_dim -> head; a bottleneck of a quarter by default (paper: 512).
+
+    Source: Chen & He 2021 (arXiv 2011.10566).
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        objective: Objective | None = None,
+        projector: HeadFactory | None = None,
+        predictor: HeadFactory | None = None,
+    ) -> None:
+        super().__init__(encoder)
+        default = partial(Projector, hidden_dim=512, out_dim=512, layers=3, last_norm=True)
+        self.projector = head(projector, default, encoder.dim)
+        out_dim = width(self.projector, encoder.dim)
+        self.predictor = head(predictor, partial(Predictor, hidden_dim=max(1, out_dim // 4)), out_dim)
+        self.objective = NegativeCosine(normalisation="simsiam") if objective is None else objective
+
+    def step(self, views: list[View], batch: Batch) -> Step:
+        """Mean of both directions."""
+        embeddings = [self.projector(encoding.pooled) for encoding in self.encode(views[:2])]
+        predictions = [self.predictor(z) for z in embeddings]
+        results = [self.objective(predictions[a], embeddings[1 - a].detach()) for a in (0, 1)]
+        pair = (embeddings[0].detach(), embeddings[1].detach())
+        return Step((results[0].loss + results[1].loss) / 2, results[0].parts, pair)

@@ -1,0 +1,63 @@
+"""A first-in, first-out memory of embeddings: MoCo's negatives, SwAV's extra samples for the codes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from counterpoint.errors import ConfigError, ShapeError, message
+from counterpoint.objectives.gather import gather
+
+
+class Queue(nn.Module):
+    """Ring buffer of ``size`` rows and their content ids; state is in buffers, so it is saved and resumed exactly.
+
+    Only rows that were written are given out. With several processes every rank enqueues the rows of all ranks, so that
+    the queues are equal everywhere.
+
+    Args:
+        size: rows kept (MoCo: 65,536).
+        dim: width of a row.
+    """
+
+    def __init__(self, size: int, dim: int) -> None:
+        super().__init__()
+        if size < 1:
+            raise ConfigError(message("queue size", size, "a whole number from 1"))
+        self.size = size
+        self.register_buffer("rows", torch.zeros(size, dim))
+        self.register_buffer("row_ids", torch.zeros(size, dtype=torch.int64))
+        self.register_buffer("written", torch.zeros((), dtype=torch.int64))
+        self.rows: Tensor
+        self.row_ids: Tensor
+        self.written: Tensor
+
+    def __len__(self) -> int:
+        return min(self.size, int(self.written))
+
+    @property
+    def full(self) -> bool:
+        """Whether every row was written."""
+        return int(self.written) >= self.size
+
+    def get(self) -> tuple[Tensor, Tensor]:
+        """Copies of the rows ``(M, dim)`` and their ids ``(M,)``; M grows from 0 to ``size``."""
+        return self.rows[: len(self)].clone(), self.row_ids[: len(self)].clone()
+
+    @torch.no_grad()
+    def put(self, rows: Tensor, ids: Tensor | None = None) -> None:
+        """Write the rows of all ranks over the oldest ones; of more than ``size``, the last.
+
+        Raises:
+            ShapeError: the rows have another width.
+        """
+        if rows.ndim != 2 or rows.shape[1] != self.rows.shape[1]:
+            raise ShapeError(message("rows", tuple(rows.shape), f"(B, {self.rows.shape[1]})"))
+        ids = torch.arange(-1, -1 - rows.shape[0], -1, device=rows.device) if ids is None else ids
+        rows, ids = gather(rows.detach()), gather(ids)
+        count = rows.shape[0]
+        kept = min(count, self.size)
+        places = (int(self.written) + count - kept + torch.arange(kept, device=rows.device)) % self.size
+        self.rows[places] = rows[-kept:].to(self.rows.dtype)
+        self.row_ids[places] = ids[-kept:]
+        self.written += count

@@ -1,0 +1,128 @@
+"""YAML and options are the same thing; what is misspelt is answered with the nearest right name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import toy
+import yaml
+
+from counterpoint.errors import ConfigError, CounterpointError
+from counterpoint.training import config as configs
+from counterpoint.training.recipes import find_recipe
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture(autouse=True)
+def _toy(monkeypatch: pytest.MonkeyPatch) -> None:
+    toy.install(monkeypatch)
+
+
+def test_a_recipe_fills_everything_in() -> None:
+    config = configs.parse(["toy/simclr"])
+    assert (config.data, config.epochs, config.out) == ("digits", 2, "runs/toy-simclr")
+    assert config.encoder.class_path.endswith("DigitNet")
+    assert config.method.class_path.endswith("SimCLR")
+    assert config.dataset.init_args.count == 1797
+
+
+def test_yaml_and_options_are_the_same_thing(tmp_path: Path) -> None:
+    words = ["--method.objective", "DCL", "--method.objective.temperature", "0.3", "--optimization.lr", "0.01"]
+    by_options = configs.parse(["toy/simclr", "--batch-size", "32", *words])
+    path = tmp_path / "c.yaml"
+    path.write_text(configs.dump(by_options))
+    assert configs.dump(configs.parse(["--config", str(path)])) == path.read_text()
+    hand = {
+        "recipe": "toy/simclr",
+        "batch_size": 32,
+        "optimization": {"lr": 0.01},
+        "method": {
+            "class_path": "counterpoint.methods.SimCLR",
+            "init_args": {"objective": {"class_path": "DCL", "init_args": {"temperature": 0.3}}},
+        },
+    }
+    path.write_text(yaml.safe_dump(hand))
+    assert configs.dump(configs.parse(["--config", str(path)])) == configs.dump(by_options)
+
+
+def test_options_win_over_yaml(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("recipe: toy/simclr\nepochs: 7\nseed: 3\n")
+    config = configs.parse(["--config", str(path), "--epochs", "9"])
+    assert (config.epochs, config.seed) == (9, 3)
+
+
+def test_python_keywords_are_options_too() -> None:
+    options = configs.flatten({"epochs": 3, "method": {"objective": "DCL"}, "workers": None})
+    assert options == ["--epochs=3", "--method.objective=DCL", "--workers=null"]
+    config = configs.parse(["toy/simclr", *options])
+    assert config.method.init_args.objective.class_path.endswith("DCL")
+
+
+def test_the_method_gets_the_encoder_and_the_objective() -> None:
+    config = configs.parse(["toy/simclr", "--method.objective", "DCL", "--encoder.width", "24"])
+    built = configs.instantiate(config)
+    assert built.method.encoder is built.encoder
+    assert built.encoder.dim == 24
+    assert type(built.method.objective).__name__ == "DCL"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["toy/simcrl"], "Did you mean 'simclr'"),
+        (["tоys"], "of the form plugin/method"),
+        (["toy/simclr", "--epohcs", "3"], "Did you mean 'epochs'"),
+        (["toy/simclr", "--optimization.lrr", "3"], "Did you mean 'optimization.lr'"),
+        (["toy/simclr", "--encoder.widht", "3"], "Unknown setting 'widht' of DigitNet. Did you mean 'width'"),
+        (["toy/simclr", "--encoder", "DigtNet"], "Did you mean 'DigitNet'"),
+        (["toy/simclr", "--method.objectve", "DCL"], "Did you mean 'objective'"),
+        (["toy/simclr", "--method.objective", "DCLL"], "Did you mean 'DCL'"),
+        (["toy/simclr", "--method.objective", "DCL", "--method.objective.temprature", "1"], "Did you mean 'temperature'"),
+        (["toy/simclr", "--epochs", "many"], "epochs"),
+        (["toy/simclr", "--epochs", "0"], "epochs: found 0; allowed: a whole number from 1"),
+        (["toy/simclr", "--batch-size", "1"], "batch_size: found 1"),
+        (["toy/simclr", "--optimization.warmup", "2"], "a share from 0 to 1"),
+        (["toy/simclr", "--data", "photos"], "There is no file or folder 'photos'. It opens: digits (the digits)"),
+        (["toy/pair"], "needs modalities"),
+        (["toy/moco"], "--data is missing"),
+        ([], "Which recipe?"),
+        (["--config", "nowhere.yaml"], "cannot be read"),
+    ],
+)
+def test_misspelt_things_are_answered(words: list[str], expected: str) -> None:
+    with pytest.raises(CounterpointError) as caught:
+        configs.parse(words)
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("recipe: toy/simclr\nepohcs: 3\n", "Did you mean 'epochs'"),
+        ("- a\n- b\n", "a mapping of settings is needed"),
+        ("a: [", "is not YAML"),
+        ("recipe: toy/simclr\nseed: !!python/object/apply:os.system ['true']\n", "is not YAML"),
+    ],
+)
+def test_bad_yaml_is_answered(tmp_path: Path, text: str, expected: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        configs.parse(["--config", str(path)])
+    assert expected in str(caught.value)
+
+
+def test_print_config_shows_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        configs.parse(["toy/simclr", "--print_config"])
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert shown["epochs"] == 2
+    assert shown["encoder"]["init_args"]["width"] == 32
+
+
+def test_find_recipe_knows_the_plugins_settings() -> None:
+    assert find_recipe("toy/simclr").settings["batch_size"] == 64
+    assert find_recipe("toy/byol").settings == {}
