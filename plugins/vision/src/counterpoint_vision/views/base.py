@@ -10,12 +10,13 @@ from torch import Tensor
 from counterpoint.errors import ConfigError, DataError, ShapeError, message
 from counterpoint.parts import Views
 from counterpoint.types import Batch, View
-from counterpoint_vision.views.augmentation import Augmentation, Normalise, augment, draw
+from counterpoint_vision.views.colour import Pixels
 from counterpoint_vision.views.crop import resize
+from counterpoint_vision.views.engine import Images, Normalise, Triple, augment
+from counterpoint_vision.views.settings import Augmentation, draw
 
 MODALITY = "image"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's training images, for values in [0, 1]
-Triple = tuple[float, float, float]
 
 
 class ImageViews(Views):
@@ -50,7 +51,7 @@ class ImageViews(Views):
         if min(std) <= 0:
             raise ConfigError(message("std", std, "three positive numbers"))
         self.augmentations = list(augmentations)
-        self.normalise = Normalise(mean, std)
+        self.mean, self.std = mean, std
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         size = self.augmentations[0].size
         self.plain_resize = plain_resize or (256 / 224 if size >= 128 else 1.0)
@@ -59,22 +60,24 @@ class ImageViews(Views):
         """One view per augmentation: float32 ``(B, 3, S, S)``, normalised."""
         images = images_of(batch)
         sizes = torch.tensor([i.shape[1:] for i in images])
+        normalise = Normalise.of(self.mean, self.std, images[0].device)
         views = []
         for settings in self.augmentations:
             out = self._empty(images, settings.size)
-            augment(images, draw(settings, sizes, generator), settings, out, self.normalise)
+            augment(images, draw(settings, sizes, generator), settings, normalise, out)
             views.append(View(out, MODALITY, settings.role))
         return views
 
     def plain(self, batch: Batch) -> list[View]:
         """One view: the shorter side resized to ``plain_resize * size``, then the centre ``size x size``."""
         images, size = images_of(batch), self.augmentations[0].size
-        out = self._empty(images, size)
-        for row, image in zip(out, images):
-            row.copy_(self.normalise(centre(image, round(self.plain_resize * size), size).float()[None])[0])
+        out, normalise = self._empty(images, size), Normalise.of(self.mean, self.std, images[0].device)
+        for i, image in enumerate(images):
+            x = centre(image, round(self.plain_resize * size), size).float()
+            normalise.into(out[i : i + 1], Pixels(x[None]))
         return [View(out, MODALITY)]
 
-    def _empty(self, images: Tensor | Sequence[Tensor], size: int) -> Tensor:
+    def _empty(self, images: Images, size: int) -> Tensor:
         return torch.empty(len(images), 3, size, size, device=images[0].device).contiguous(memory_format=self.format)
 
 

@@ -8,30 +8,57 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+NEGLIGIBLE = 1e-4  # weight of the taps left out: less than 0.03 of 255 levels
+
 
 def gaussian(sigma: float, radius: int) -> list[float]:
-    """The centre and ``radius`` further taps of a normalised Gaussian; the negative side is the mirror image."""
+    """The centre and ``radius`` further taps of a normalised Gaussian; the other side is the mirror image."""
     taps = [math.exp(-0.5 * (i / sigma) ** 2) for i in range(radius + 1)]
     total = 2 * sum(taps) - taps[0]
     return [t / total for t in taps]
 
 
+def shorten(taps: list[float]) -> list[float]:
+    """Leave out outer taps that weigh less than NEGLIGIBLE together; the centre takes over their weight."""
+    lost = 0.0
+    while len(taps) > 1 and lost + 2 * taps[-1] < NEGLIGIBLE:
+        lost += 2 * taps[-1]
+        taps = taps[:-1]
+    return [taps[0] + lost, *taps[1:]]
+
+
 def blur(x: Tensor, sigma: float, radius: int) -> Tensor:
-    """Blur ``(3, S, S)`` float images with a Gaussian of ``2 radius + 1`` taps along each axis."""
-    taps = gaussian(sigma, radius)
-    while len(taps) > 1 and 2 * sum(taps[-1:]) < 1e-5:
-        taps.pop()
-    for axis in (-2, -1):
-        x = _along(x, taps, axis)
-    return x
+    """Blur ``(C, H, W)`` float images with a Gaussian of ``2 radius + 1`` taps along each axis; ``radius < H, W``.
+
+    The result may be a transposed view of its memory: who copies it next puts it right at no extra cost.
+    """
+    taps = shorten(gaussian(sigma, radius))
+    if len(taps) == 1:
+        return x
+    down = _down([*taps[:0:-1], *taps], x)
+    return _down([*taps[:0:-1], *taps], down.transpose(1, 2)).transpose(1, 2)
 
 
-def _along(x: Tensor, taps: list[float], axis: int) -> Tensor:
-    radius, size = len(taps) - 1, x.shape[axis]
-    pad = (0, 0, radius, radius) if axis == -2 else (radius, radius, 0, 0)
-    wide = functional.pad(x[None], pad, mode="reflect")[0] if radius else x
-    out = torch.mul(wide.narrow(axis, radius, size), taps[0])
-    for step, tap in enumerate(taps[1:], start=1):
-        out.add_(wide.narrow(axis, radius - step, size), alpha=tap)
-        out.add_(wide.narrow(axis, radius + step, size), alpha=tap)
+def _down(kernel: list[float], x: Tensor) -> Tensor:
+    """Filter ``(C, H, W)`` down the rows, reflecting at the border."""
+    radius = len(kernel) // 2
+    wide = functional.pad(x[None], (0, 0, radius, radius), mode="reflect")[0]
+    return _convolve(kernel, wide) if x.is_cuda or torch.backends.mkldnn.enabled else _add_shifted(kernel, wide)
+
+
+def _convolve(kernel: list[float], x: Tensor) -> Tensor:
+    """A depthwise convolution of ``(C, H, W)`` down the rows whose channels are the columns.
+
+    That is how oneDNN works on contiguous numbers; with colours as channels it takes ten times as long.
+    """
+    weight = x.new_tensor(kernel).expand(x.shape[2], 1, 1, -1).contiguous()
+    return functional.conv2d(x[None].permute(0, 3, 1, 2), weight, groups=x.shape[2])[0].permute(1, 2, 0)
+
+
+def _add_shifted(kernel: list[float], x: Tensor) -> Tensor:
+    """The same without oneDNN, whose absence makes depthwise convolutions very slow."""
+    height = x.shape[1] - len(kernel) + 1
+    out = x[:, :height] * kernel[0]
+    for row, tap in enumerate(kernel[1:], start=1):
+        out.add_(x[:, row : row + height], alpha=tap)
     return out

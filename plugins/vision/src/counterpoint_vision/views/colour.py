@@ -7,6 +7,7 @@ commute with such a change, so the result is the same as doing each step in full
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,13 @@ LUMA = (0.2989, 0.587, 0.114)  # torchvision's weights of red, green and blue
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 LEAST_GAIN = 1e-6  # a black image keeps a gain that can be divided by
 
+Number = float | Tensor  # one per image: a float for a single image, else a tensor (T, 1, 1, 1)
+
+
+def spread(values: Sequence[float], x: Tensor) -> Number:
+    """One number per image of ``x`` in a form that multiplies it; plain floats are several times faster."""
+    return values[0] if len(values) == 1 else x.new_tensor(values).view(-1, 1, 1, 1)
+
 
 @dataclass(slots=True)
 class Pixels:
@@ -24,32 +32,28 @@ class Pixels:
 
     Attributes:
         x: ``(T, 3, S, S)`` float32, changed in place.
-        gain: ``(T, 1, 1, 1)``, positive.
-        offset: ``(T, 1, 1, 1)``.
+        gain: one per image, positive.
+        offset: one per image.
     """
 
     x: Tensor
-    gain: Tensor
-    offset: Tensor
-
-    @classmethod
-    def of(cls, x: Tensor) -> Pixels:
-        """Images in [0, 255] as they are."""
-        one = x.new_ones(x.shape[0], 1, 1, 1)
-        return cls(x, one, torch.zeros_like(one))
-
-    def __getitem__(self, rows: slice) -> Pixels:
-        return Pixels(self.x[rows], self.gain[rows], self.offset[rows])
+    gain: Number = 1.0
+    offset: Number = 0.0
 
     def clamp(self) -> None:
         """Clamp the true image to [0, 255]."""
         low, high = -self.offset / self.gain, (TOP - self.offset) / self.gain
-        torch.maximum(self.x, low, out=self.x)
-        torch.minimum(self.x, high, out=self.x)
+        if isinstance(low, Tensor) and isinstance(high, Tensor):
+            torch.maximum(self.x, low, out=self.x)
+            torch.minimum(self.x, high, out=self.x)
+        else:
+            self.x.clamp_(float(low), float(high))
 
-    def plain(self) -> Tensor:
-        """The true image; `x` is used up."""
-        return self.x.mul_(self.gain).add_(self.offset)
+    def materialise(self) -> Tensor:
+        """The true image, in place of ``x``."""
+        self.x.mul_(self.gain).add_(self.offset)
+        self.gain, self.offset = 1.0, 0.0
+        return self.x
 
 
 def grey(x: Tensor) -> Tensor:
@@ -58,35 +62,38 @@ def grey(x: Tensor) -> Tensor:
     return out.add_(x[:, 1:2], alpha=LUMA[1]).add_(x[:, 2:], alpha=LUMA[2])
 
 
-def blend(pixels: Pixels, kind: Tensor, factor: Tensor) -> None:
+def mean_grey(pixels: Pixels) -> Number:
+    """Mean luminance of each true image."""
+    mean = pixels.x.mean((2, 3)) @ pixels.x.new_tensor(LUMA)
+    part = mean.item() if len(mean) == 1 else mean.view(-1, 1, 1, 1)
+    return part * pixels.gain + pixels.offset * sum(LUMA)
+
+
+def blend(pixels: Pixels, kinds: Sequence[int], factors: Sequence[float]) -> None:
     """One of brightness, contrast and saturation per image, in place.
 
     All three are ``clamp(factor * image + (1 - factor) * other)``: other is black, the mean luminance, the luminance.
 
     Args:
         pixels: T images.
-        kind: ``(T,)`` on the CPU: BRIGHTNESS, CONTRAST or SATURATION.
-        factor: ``(T,)`` on the CPU, >= 0; 1 changes nothing.
+        kinds: BRIGHTNESS, CONTRAST or SATURATION per image.
+        factors: per image, >= 0; 1 changes nothing.
     """
-    x, device = pixels.x, pixels.x.device
-    contrast, saturation = kind == CONTRAST, kind == SATURATION
-    scale = factor.clamp(min=LEAST_GAIN)
-    if saturation.any():
-        mix = torch.where(saturation, factor, 1.0).to(device).view(-1, 1, 1, 1)
-        luma = grey(x).mul_(1 - mix)
-        x.mul_(mix).add_(luma)
-    if contrast.any():
-        mean = x.new_tensor(LUMA).mul(x.mean((2, 3))).sum(1).view(-1, 1, 1, 1) * pixels.gain + pixels.offset * sum(LUMA)
-        lift = torch.where(contrast, 1 - factor, 0.0).to(device).view(-1, 1, 1, 1) * mean
-    else:
-        lift = torch.zeros_like(pixels.offset)
-    change = torch.where(saturation, 1.0, scale).to(device).view(-1, 1, 1, 1)
+    x = pixels.x
+    if SATURATION in kinds:
+        mix = spread([f if k == SATURATION else 1.0 for k, f in zip(kinds, factors)], x)
+        torch.lerp(grey(x), x, mix, out=x)
+    change = spread([1.0 if k == SATURATION else max(f, LEAST_GAIN) for k, f in zip(kinds, factors)], x)
+    lift: Number = 0.0
+    if CONTRAST in kinds:
+        lift = spread([1 - f if k == CONTRAST else 0.0 for k, f in zip(kinds, factors)], x) * mean_grey(pixels)
     pixels.gain = pixels.gain * change
     pixels.offset = pixels.offset * change + lift
-    pixels.clamp()
+    if max(factors) > 1:  # with factors up to 1 the result lies between the image and the other
+        pixels.clamp()
 
 
-def shift_hue(x: Tensor, shift: Tensor) -> None:
+def shift_hue(x: Tensor, shifts: Sequence[float]) -> None:
     """Turn the hue of ``(T, 3, S, S)`` images in place, in HSV; saturation and value stay.
 
     With hue h in sextants, a channel is ``max - chroma * clamp(||h - m| - 3| - 1, 0, 1)`` where m is 3, -1 and 1 for
@@ -94,26 +101,21 @@ def shift_hue(x: Tensor, shift: Tensor) -> None:
 
     Args:
         x: any affine image of the true one with positive gain.
-        shift: ``(T,)``, in turns, in [-0.5, 0.5].
+        shifts: per image, in turns, in [-0.5, 0.5].
     """
-    red, green, blue = x.unbind(1)
-    upper, lower = torch.maximum(green, blue), torch.minimum(green, blue)
-    value = torch.maximum(red, upper)
-    chroma = value - torch.minimum(red, lower)
-    # |hue| in [0, 3] sextants: num / chroma where red is the greatest, 2 - num / chroma elsewhere
-    hue = torch.minimum(red, upper).sub_(lower).div_(chroma.clamp(min=1e-12))
-    torch.lt(red, upper, out=(high := torch.empty_like(hue)))
-    hue.sub_(high, alpha=2).abs_()
-    torch.copysign(hue, green - blue, out=hue)
+    red, green, blue = torch.split(x, 1, dim=1)
+    value, least = x.amax(1, keepdim=True), x.amin(1, keepdim=True)
+    hue = torch.add(green, blue).sub_(red).sub_(least)
+    chroma = torch.sub(value, least, out=least).add_(1e-20)  # no 0 / 0 where all channels are equal
+    hue.div_(chroma).add_(1)  # in [0, 3]: distance from red on the hexagon; green's half counts as positive
+    hue.copysign_(green - blue)
     value += chroma
-    turn = shift.view(-1, 1, 1) * 6
-    for channel, centre in zip((red, green, blue), (3.0, -1.0, 1.0)):
-        middle = torch.remainder(centre - turn + 3, 6) - 3
-        wave = (hue - middle).abs_().sub_(3).abs_().clamp_(1, 2)
-        torch.addcmul(value, chroma, wave, value=-1, out=channel)
+    centres = [[(m - 6 * shift) % 6 - 3 for m in (6.0, 2.0, 4.0)] for shift in shifts]
+    wave = torch.sub(hue, x.new_tensor(centres)[:, :, None, None], out=x).abs_().sub_(3).abs_().clamp_(1, 2)
+    torch.addcmul(value, chroma, wave, value=-1, out=x)
 
 
-def jitter(x: Tensor, order: Tensor, factors: Tensor) -> Tensor:
+def jitter(x: Tensor, orders: Sequence[Sequence[int]], factors: Sequence[Sequence[float]]) -> Pixels:
     """Colour jitter: four operations per image, each image in an order of its own.
 
     Images must be sorted by the place of HUE in their order, so that hue, the dear one, runs once per image on a
@@ -121,25 +123,20 @@ def jitter(x: Tensor, order: Tensor, factors: Tensor) -> Tensor:
 
     Args:
         x: ``(T, 3, S, S)`` float32 in [0, 255], changed in place.
-        order: ``(T, 4)``, a permutation of BRIGHTNESS, CONTRAST, SATURATION, HUE per image.
-        factors: ``(T, 4)``: brightness, contrast, saturation (1: no change) and hue shift in turns (0: no change).
-
-    Returns:
-        ``(T, 3, S, S)`` in [0, 255]; `x` itself.
+        orders: a permutation of BRIGHTNESS, CONTRAST, SATURATION, HUE per image.
+        factors: brightness, contrast, saturation (1: no change) and hue shift in turns (0: no change) per image.
     """
-    pixels = Pixels.of(x)
-    place = (order == HUE).nonzero()[:, 1]
-    edges = [0, *torch.bincount(place, minlength=4).cumsum(0).tolist()]
-    others = order[order != HUE].view(-1, 3)
-    shift = factors[:, HUE].to(x.device)
+    pixels = Pixels(x)
+    places = [order.index(HUE) for order in orders]
+    others = [[kind for kind in order if kind != HUE] for order in orders]
     for turn in range(4):
-        rows = slice(edges[turn], edges[turn + 1])
-        if rows.start < rows.stop:
-            shift_hue(x[rows], shift[rows])
+        if turn in places:
+            first, count = places.index(turn), places.count(turn)
+            shift_hue(x[first : first + count], [f[HUE] for f in factors[first : first + count]])
         if turn < 3:
-            kind = others[:, turn]
-            blend(pixels, kind, factors.gather(1, kind[:, None])[:, 0])
-    return pixels.plain()
+            kinds = [order[turn] for order in others]
+            blend(pixels, kinds, [f[kind] for kind, f in zip(kinds, factors)])
+    return pixels
 
 
 def solarise(x: Tensor, threshold: float = 128.0) -> Tensor:

@@ -93,22 +93,26 @@ def crop_batch(images: Tensor, boxes: Tensor, flip: Tensor, size: int) -> Tensor
     return torch.matmul(down[:, None], rows.view(batch, channels, height, size))
 
 
-def crop_each(images: Sequence[Tensor] | Tensor, boxes: Tensor, flip: Tensor, size: int) -> Tensor:
+def crop_each(images: Sequence[Tensor], boxes: Sequence[Sequence[int]], flip: Sequence[bool], size: int) -> Tensor:
     """Crop, resize and flip uint8 images ``(3, H_i, W_i)`` one by one; rounds to whole levels as torchvision does.
+
+    Fastest for images whose channels lie side by side in memory (``(H, W, 3)`` permuted), as decoders give them.
 
     Returns:
         ``(B, 3, size, size)`` float32 in [0, 255].
     """
     out = torch.empty(len(images), 3, size, size, device=images[0].device)
-    for row, image, box, mirror in zip(out, images, boxes.tolist(), flip.tolist()):
-        row.copy_(resize(image, box, (size, size), mirror))
+    for row, image, box, mirror in zip(out, images, boxes, flip):
+        cut = resize(image, box, (size, size)).contiguous()
+        row.copy_(cut.flip(-1) if mirror else cut)
     return out
 
 
-def resize(image: Tensor, box: Sequence[int], size: tuple[int, int], mirror: bool = False) -> Tensor:
+def resize(image: Tensor, box: Sequence[int], size: tuple[int, int]) -> Tensor:
     """Bilinear, antialiased resize of the ``box`` (top, left, height, width) of one uint8 image ``(3, H, W)``."""
     top, left, height, width = box
     crop = image[None, :, top : top + height, left : left + width]
     if (height, width) != size:
+        crop = crop.contiguous(memory_format=torch.channels_last)  # else the resize copies it, ten times slower
         crop = functional.interpolate(crop, size, mode="bilinear", antialias=True)
-    return crop[0].flip(-1) if mirror else crop[0]
+    return crop[0]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from counterpoint.errors import ConfigError, message
-from counterpoint_vision.views.augmentation import Augmentation
-from counterpoint_vision.views.base import MEAN, STD, ImageViews, Triple
+from counterpoint_vision.views.base import MEAN, STD, ImageViews
+from counterpoint_vision.views.engine import Triple
+from counterpoint_vision.views.settings import Augmentation
 
 Range = tuple[float, float]
 

@@ -1,20 +1,15 @@
-"""One augmentation: its settings, the parameters drawn for a batch, and the engine that applies them."""
+"""One augmentation: its settings, and the random parameters drawn from them for a batch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from counterpoint.errors import ConfigError, message
-from counterpoint_vision.views import blur as blurring
-from counterpoint_vision.views import colour
-from counterpoint_vision.views.crop import crop_batch, crop_each, draw_boxes
-
-TILE = 1 << 18  # values worked on at a time: 1 MiB of float32 stays in a core's cache
-SMALL = 96 * 96  # up to so many pixels a batch is cropped by matrix products
+from counterpoint_vision.views.crop import draw_boxes
 
 
 @dataclass(frozen=True)
@@ -70,6 +65,19 @@ def _require(fine: bool, name: str, found: object, allowed: str) -> None:
         raise ConfigError(message(name, found, allowed))
 
 
+class Parameters(NamedTuple):
+    """Random parameters of one image; see `Draw`."""
+
+    box: list[int]
+    flip: bool
+    jitter: bool
+    order: list[int]
+    factors: list[float]
+    gray: bool
+    sigma: float
+    solarise: bool
+
+
 @dataclass(slots=True)
 class Draw:
     """Random parameters of ``B`` images, on the CPU.
@@ -94,8 +102,10 @@ class Draw:
     sigma: Tensor
     solarise: Tensor
 
-    def __getitem__(self, rows: Tensor) -> Draw:
-        return Draw(*(getattr(self, name)[rows] for name in self.__slots__))
+    def each(self) -> list[Parameters]:
+        """The same, one record an image."""
+        columns = (getattr(self, name).tolist() for name in self.__slots__)
+        return [Parameters(*row) for row in zip(*columns)]
 
 
 def draw(settings: Augmentation, sizes: Tensor, generator: torch.Generator) -> Draw:
@@ -117,61 +127,3 @@ def draw(settings: Augmentation, sizes: Tensor, generator: torch.Generator) -> D
     least, greatest = settings.blur or (0.0, 0.0)
     sigma = (least + (greatest - least) * uniform()) * gates[:, 3]
     return Draw(boxes, gates[:, 0], gates[:, 1], order, factors.float(), gates[:, 2], sigma, gates[:, 4])
-
-
-def augment(
-    images: Tensor | Sequence[Tensor], draws: Draw, settings: Augmentation, out: Tensor, norm: Normalise
-) -> None:
-    """Write the view of ``images`` under ``draws`` into ``out`` (``(B, 3, size, size)`` float32)."""
-    place = (draws.order == colour.HUE).nonzero()[:, 1]
-    rows = torch.where(draws.jitter, place, 4).argsort(stable=True)  # what `colour.jitter` wants, the rest at the end
-    tile = len(rows) if out.device.type != "cpu" else max(1, TILE // (3 * settings.size**2))
-    for part in torch.split(rows, tile):
-        chosen = draws[part]
-        x = _crop(images, part, chosen, settings.size)
-        x = _colour(x, chosen)
-        x = _blur(x, chosen, settings)
-        x = _solarise(x, chosen)
-        out[part.to(out.device)] = norm(x)
-
-
-def _crop(images: Tensor | Sequence[Tensor], part: Tensor, draws: Draw, size: int) -> Tensor:
-    if isinstance(images, Tensor) and (images.is_cuda or images.shape[2] * images.shape[3] <= SMALL):
-        return crop_batch(images[part.to(images.device)], draws.boxes, draws.flip, size)
-    return crop_each([images[i] for i in part.tolist()], draws.boxes, draws.flip, size)
-
-
-def _colour(x: Tensor, draws: Draw) -> Tensor:
-    count = int(draws.jitter.sum())
-    if count:
-        x[:count] = colour.jitter(x[:count], draws.order[:count], draws.factors[:count])
-    for i in draws.gray.nonzero()[:, 0].tolist():
-        x[i] = colour.grey(x[i : i + 1])[0]
-    return x
-
-
-def _blur(x: Tensor, draws: Draw, settings: Augmentation) -> Tensor:
-    for i, sigma in enumerate(draws.sigma.tolist()):
-        if sigma:
-            taps = settings.blur_kernel or 2 * int(4 * sigma + 0.5) + 1
-            x[i] = blurring.blur(x[i], sigma, min(taps // 2, settings.size - 1))
-    return x
-
-
-def _solarise(x: Tensor, draws: Draw) -> Tensor:
-    for i in draws.solarise.nonzero()[:, 0].tolist():
-        x[i] = colour.solarise(x[i])
-    return x
-
-
-@dataclass(frozen=True)
-class Normalise:
-    """``(x / 255 - mean) / std`` per channel."""
-
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Normalise ``(B, 3, S, S)`` values in [0, 255]."""
-        mean, std = x.new_tensor(self.mean).view(3, 1, 1) * 255, x.new_tensor(self.std).view(3, 1, 1) * 255
-        return (x - mean) / std
