@@ -12,6 +12,8 @@ RAISE = "raise optimization.lr by a factor of 3"
 LOOK = "look at one batch of views side by side, row by row"
 MOMENTUM = "raise the target's momentum (0.996)"
 EPSILON = "lower epsilon (0.03)"
+STILL_FALLING = 0.01
+"""Of the loss, from one fifth of the run to the next."""
 
 _COLLAPSED: dict[str, Advice] = {
     "byol": ("the target follows the online network too closely, so that the two agree on a constant", MOMENTUM),
@@ -89,9 +91,13 @@ def _low_rank(numbers: Mapping[str, float]) -> Advice:
 
 
 def _not_better(numbers: Mapping[str, float]) -> Advice:
-    if numbers.get("loss", 0) < numbers.get("loss before", 0) - numbers.get("noise", 0):
+    if numbers.get("positive", 0) > 0.9:
+        cause = "the views share a shortcut (a background, a colour, a mark) that has nothing to do with the classes"
+        return cause, "strengthen the augmentation (smaller crops, more colour)"
+    before = numbers.get("loss before", 0)
+    if numbers.get("loss", 0) < before - STILL_FALLING * abs(before):
         return "training is too short: the loss still falls", "train for more epochs"
     return (
         "the views wipe out what tells the classes apart",
-        "weaken the augmentation: larger crops, less colour change",
+        "weaken the augmentation (larger crops, less colour)",
     )

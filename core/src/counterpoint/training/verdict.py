@@ -222,18 +222,27 @@ def _separated(n: dict[str, float]) -> bool:
 
 
 def _at_chance(n: dict[str, float]) -> Found:
-    if n["step"] < EARLY_CHANCE:
-        return None
-    if "chance" in n:
-        gap, level = n["chance"] - n["loss"], f"the loss is {n['loss']:.2f}, chance is {n['chance']:.2f}"
-        if gap < AT_CHANCE * n["chance"]:
-            return "at chance", f"At chance: {level}."
-        if gap < FLAT * n["chance"] and n["fall"] < max(2 * n["noise"], AT_CHANCE * n["chance"]):
-            return "at chance", f"At chance: {level}, and it does not fall."
+    if "chance" in n and n["chance"] - n["loss"] < AT_CHANCE * n["chance"]:
+        return _held_against(n, f"the loss is {n['loss']:.2f}, chance is {n['chance']:.2f}")
     if not _separated(n):
         text = f"views of one sample score {n['positive']:.2f}, of different samples {n['negative']:.2f}"
-        return "at chance", f"At chance: {text}."
+        return _held_against(n, text)
     return None
+
+
+def _flat(n: dict[str, float]) -> Found:
+    if "chance" not in n or n["chance"] - n["loss"] > FLAT * n["chance"]:
+        return None
+    if n["fall"] > max(2 * n["noise"], AT_CHANCE * n["chance"]):
+        return None
+    return _held_against(n, f"the loss is {n['loss']:.2f}, chance is {n['chance']:.2f}, and it does not fall")
+
+
+def _held_against(n: dict[str, float], text: str) -> Found:
+    """A run is at chance when it had the time to be better."""
+    if n["step"] < EARLY_CHANCE:
+        return "too early", f"Too early to say: {text}, after {n['step']:.0f} updates."
+    return "at chance", f"At chance: {text}."
 
 
 def _low_rank(n: dict[str, float]) -> Found:
@@ -263,7 +272,7 @@ def _knn_error(n: dict[str, float]) -> float:
     return math.sqrt(variance / n.get("queries", 1000))
 
 
-_RULES = (_diverged, _too_early, _collapsed, _at_chance, _low_rank, _not_better)
+_RULES = (_diverged, _too_early, _collapsed, _at_chance, _low_rank, _flat, _not_better)
 
 
 def _healthy(n: dict[str, float]) -> str:
