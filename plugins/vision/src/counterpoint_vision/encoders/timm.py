@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -75,6 +74,8 @@ class Timm(Encoder):
 
 
 def _check_name(name: str) -> None:
+    import timm  # takes seconds, and only this encoder needs it
+
     bare = name.split("/")[-1].split(".")[0]
     if timm.is_model(bare):
         return
@@ -84,6 +85,8 @@ def _check_name(name: str) -> None:
 
 
 def _create(name: str, pretrained: bool, channels: int, options: dict[str, Any]) -> Any:
+    import timm
+
     try:
         return timm.create_model(name, pretrained=pretrained, num_classes=0, in_chans=channels, **options)
     except TypeError as error:
