@@ -56,9 +56,13 @@ def apps() -> dict[str, App]:
         try:
             app = point.load()
         except Exception as error:
-            raise PluginError(f"App {point.name!r} ({owner}) cannot be imported: {error}. Report it to {owner}.") from error
+            raise PluginError(
+                f"App {point.name!r} ({owner}) cannot be imported: {error}. Report it to {owner}."
+            ) from error
         if not isinstance(app, App):
-            raise PluginError(f"App {point.name!r} ({owner}) is a {type(app).__name__}, not an App. Report it to {owner}.")
+            raise PluginError(
+                f"App {point.name!r} ({owner}) is a {type(app).__name__}, not an App. Report it to {owner}."
+            )
         if found.get(point.name, app) != app:
             raise PluginError(f"Two apps are called {point.name!r}; one is of {owner}. Uninstall one of the two.")
         found[point.name] = app
@@ -74,7 +78,11 @@ def main(words: Sequence[str]) -> int:
     """
     found = apps()
     if not words or words[0] in ("-h", "--help"):
-        print("usage: counterpoint app NAME ...\n" if found else "No app is installed. To install ours: pip install counterpoint-apps")
+        print(
+            "usage: counterpoint app NAME ...\n"
+            if found
+            else "No app is installed. To install ours: pip install counterpoint-apps"
+        )
         for app in found.values():
             print(f"  {app.name:16} {app.summary} (needs counterpoint-{app.plugin})")
         return 0

@@ -38,9 +38,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"counterpoint {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command")
 
-    def command(name: str, run: Callable[[argparse.Namespace], int], text: str, **more: str) -> argparse.ArgumentParser:
+    def command(
+        name: str, run: Callable[[argparse.Namespace], int], text: str, epilog: str = ""
+    ) -> argparse.ArgumentParser:
         made = commands.add_parser(
-            name, help=text, description=text, formatter_class=argparse.RawDescriptionHelpFormatter, **more
+            name, help=text, description=text, formatter_class=argparse.RawDescriptionHelpFormatter, epilog=epilog
         )
         made.set_defaults(run=run)
         return made
@@ -109,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _prepare_openmp() -> None:
-    """Threads that wait must sleep, not spin: a spinning thread on a busy core costs everybody (read when torch loads)."""
+    """Threads that wait must sleep: a spinning thread on a busy core costs everybody (read when torch loads)."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 

@@ -42,7 +42,11 @@ def _plugins() -> Iterator[Finding]:
             continue
         problem = _unloadable(one.plugin)
         if problem:
-            yield "broken", f"plugin {one.name} ({one.distribution} {one.version}): {problem}", f"report it to {one.distribution}"
+            yield (
+                "broken",
+                f"plugin {one.name} ({one.distribution} {one.version}): {problem}",
+                f"report it to {one.distribution}",
+            )
         else:
             yield "good", f"plugin {one.name} ({one.distribution} {one.version}), all parts load", ""
 
@@ -93,5 +97,7 @@ def doctor() -> int:
         print(marks[state] + what)
         if remedy:
             print(f"        to mend: {remedy}")
-    print("Nothing is broken." if not broken else f"{broken} thing(s) broken; the remedies stand above.", file=sys.stdout)
+    print(
+        "Nothing is broken." if not broken else f"{broken} thing(s) broken; the remedies stand above.", file=sys.stdout
+    )
     return 1 if broken else 0

@@ -59,5 +59,5 @@ def show_recipes() -> int:
             note = f" — needs {', '.join(sorted(missing))}" if missing else ""
             print(f"{plugin_name + '/' + name:22} {part.summary}{note}")
     if not found:
-        print(f"No plugin is installed, so there is nothing to run {len(METHODS)} methods on: pip install counterpoint-vision")
+        print(f"{len(METHODS)} methods, and no plugin to run them on. For images: pip install counterpoint-vision")
     return 0

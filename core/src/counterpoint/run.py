@@ -33,7 +33,9 @@ class Run:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if not (self.path / CONFIG).is_file():
-            raise RunError(f"{self.path}: is no run directory ({CONFIG} is missing). Runs are made by: counterpoint pretrain")
+            raise RunError(
+                f"{self.path}: is no run directory ({CONFIG} is missing). Runs are made by: counterpoint pretrain"
+            )
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"

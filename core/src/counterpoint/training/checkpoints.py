@@ -83,7 +83,8 @@ class SaveLast(Callback):
     def _interrupted(self, trainer: Trainer) -> Interrupted:
         run = self.path.parents[1]
         return Interrupted(
-            f"Stopped at step {trainer.global_step}; everything is saved. Go on with: counterpoint pretrain --resume {run}"
+            f"Stopped at step {trainer.global_step}; everything is saved. "
+            f"Go on with: counterpoint pretrain --resume {run}"
         )
 
     def _wish(self, trainer: Trainer) -> int:

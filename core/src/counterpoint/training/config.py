@@ -72,7 +72,9 @@ def _defaults(recipe: Recipe, source: str | None) -> dict[str, Any]:
     for kind, parts in (("views", plugin.views), ("encoder", plugin.encoders)):
         defaults[kind] = {"class_path": _path(next(iter(parts.values())).load())}
     for key, value in recipe.settings.items():
-        defaults[key] = {"class_path": _path(plugin.part(_KINDS[key], value).load())} if _names_part(key, value) else value
+        defaults[key] = (
+            {"class_path": _path(plugin.part(_KINDS[key], value).load())} if _names_part(key, value) else value
+        )
     if source is not None:
         defaults["dataset"] = {"class_path": _path(dataset_class(plugin, source))}
     return defaults

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import Dataset as TorchDataset
 
 from counterpoint.errors import DataError
 from counterpoint.parts import Dataset, Views
 from counterpoint.training.settings import Settings, default_threads
-from counterpoint.types import Batch, Damaged, Sample, View
+from counterpoint.types import Batch, View
 
 
 def mix(*numbers: int | str) -> int:
@@ -65,34 +66,60 @@ class StepSampler(Sampler[list[int]]):
             yield order[start : start + self.batch_size].tolist()
 
 
-class Collate:
-    """Samples -> `Batch` of full size: the place of a damaged sample is taken by another of the same batch.
+class Batches(TorchDataset[Batch]):
+    """Lists of indices -> batches of full size (what a loader's processes run).
 
-    The stand-in has the content id of its twin, so it is never a negative; and batches stay equal in size, which batch
-    statistics and several processes need.
+    The place of a damaged sample is taken by another of the same batch. The stand-in has its twin's content id, so it
+    is never a negative; and batches stay equal in size, which batch statistics and several processes need.
+
+    Args:
+        dataset: where samples come from.
+        fill: whether to fill the places of damaged samples (training), or to leave them out (embedding).
     """
 
-    def __init__(self, dataset: Dataset) -> None:
-        self.dataset = dataset
+    def __init__(self, dataset: Dataset, fill: bool) -> None:
+        self.dataset, self.fill = dataset, fill
 
-    def __call__(self, samples: list[Sample | Damaged]) -> Batch:
-        """Put together what could be read; DataError when nothing could."""
-        good = [s for s in samples if isinstance(s, Sample)]
-        damaged = [s for s in samples if isinstance(s, Damaged)]
-        if not good:
-            names = ", ".join(d.name for d in damaged[:3])
-            raise DataError(
-                f"None of the {len(damaged)} samples of a batch can be read: {names}, … ({damaged[0].reason})"
-            )
-        stand_ins = [good[i % len(good)] for i in range(len(damaged))]
-        return replace(self.dataset.collate([*good, *stand_ins]), damaged=damaged)
+    def __getitem__(self, indices: list[int]) -> Batch:
+        batch = self.dataset.batch(indices)
+        return filled(batch, len(indices)) if self.fill and batch.damaged else batch
+
+
+def filled(batch: Batch, size: int) -> Batch:
+    """``batch`` with rows repeated until there are ``size``.
+
+    Raises:
+        DataError: it has no row at all.
+    """
+    rows = len(batch)
+    if rows == 0:
+        names = ", ".join(d.name for d in batch.damaged[:3])
+        reason = batch.damaged[0].reason if batch.damaged else "it is empty"
+        raise DataError(f"None of the {size} samples of a batch can be read: {names}, … ({reason})")
+    order = torch.arange(size) % rows
+    data = {m: [v[i] for i in order] if isinstance(v, list) else v[order] for m, v in batch.data.items()}
+    label = None if batch.label is None else batch.label[order]
+    return replace(batch, data=data, index=batch.index[order], content=batch.content[order], label=label)
+
+
+def loader(dataset: Dataset, batches: Any, *, workers: int, fill: bool, pin: bool = False) -> DataLoader[Batch]:
+    """Loader of whole batches; ``batches`` gives their lists of indices."""
+    return DataLoader(
+        Batches(dataset, fill),
+        batch_size=None,
+        sampler=batches,
+        num_workers=workers,
+        pin_memory=pin,
+        persistent_workers=workers > 0,
+        worker_init_fn=_one_thread if workers else None,
+    )
 
 
 def workers_for(dataset: Dataset, settings: Settings) -> int:
-    """Reading processes: as set, else none for data in memory, else one per core that training leaves (at least one)."""
+    """Reading processes: as set, else none for data in memory, else one per core that training leaves."""
     if settings.workers is not None:
         return settings.workers
-    if getattr(dataset, "in_memory", False):
+    if dataset.in_memory:
         return 0
     return max(1, (os.cpu_count() or 1) - (settings.threads or default_threads()))
 
@@ -113,7 +140,7 @@ class RunData(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Loader that continues after ``trainer.global_step`` steps, wherever in an epoch that is."""
-        trainer = self.trainer
+        trainer: Any = self.trainer
         sampler = StepSampler(
             self.indices,
             self.settings.batch_size,
@@ -123,15 +150,8 @@ class RunData(LightningDataModule):
         )
         sampler.epoch, sampler.skip = divmod(trainer.global_step, len(sampler))
         workers = workers_for(self.dataset, self.settings)
-        return DataLoader(
-            self.dataset,
-            batch_sampler=sampler,
-            num_workers=workers,
-            collate_fn=Collate(self.dataset),
-            pin_memory=trainer.strategy.root_device.type == "cuda",
-            persistent_workers=workers > 0,
-            worker_init_fn=_one_thread if workers else None,
-        )
+        pin = trainer.strategy.root_device.type == "cuda"
+        return loader(self.dataset, sampler, workers=workers, fill=True, pin=pin)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> tuple[Batch, list[View]]:
         """Make the step's views from a generator seeded by (seed, step, rank)."""

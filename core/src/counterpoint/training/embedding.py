@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from counterpoint.parts import Dataset, Encoder, Views
-from counterpoint.types import Batch, Damaged, View
+from counterpoint.training.data import loader
+from counterpoint.types import Damaged, View
 
 Encode = Callable[[View], Tensor]
 
@@ -73,11 +73,8 @@ def embed(
         tick: called with the number of samples done after each batch (progress).
     """
     batches = [[int(i) for i in indices[s : s + batch_size]] for s in range(0, len(indices), batch_size)]
-    loader: DataLoader[Batch] = DataLoader(
-        dataset, batch_sampler=batches, num_workers=workers, collate_fn=dataset.collate
-    )
     features, index, labels, damaged = [], [], [], []
-    for batch in loader:
+    for batch in loader(dataset, batches, workers=workers, fill=False):
         damaged += batch.damaged
         if len(batch):
             moved = batch.to(device)

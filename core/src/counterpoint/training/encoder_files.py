@@ -30,7 +30,7 @@ def registered(plugin: Plugin, kind: str, class_path: str) -> str | None:
     """Name under which ``plugin`` registers the class, or None."""
     for name, part in getattr(plugin, kind).items():
         cls = part.load()
-        if f"{cls.__module__}.{cls.__qualname__}" == class_path:
+        if class_path in (part.target.replace(":", "."), f"{cls.__module__}.{cls.__qualname__}"):
             return str(name)
     return None
 
@@ -77,21 +77,27 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
-        raise RunError(f"{path}: there is no encoder here (yet). Is the run finished? counterpoint diagnose says.") from None
+        raise RunError(
+            f"{path}: there is no encoder here (yet). Is the run finished? counterpoint diagnose says."
+        ) from None
     except ValueError as error:
         raise RunError(f"{path}: is not JSON: {error}") from None
     if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise RunError(f"{path}: format {config.get('format') if isinstance(config, dict) else '?'}; {FORMAT} is needed")
+        raise RunError(
+            f"{path}: format {config.get('format') if isinstance(config, dict) else '?'}; {FORMAT} is needed"
+        )
     return config
 
 
 def build(plugin: Plugin, kind: str, described: Any) -> Any:
-    """Build what a config describes, if and only if ``plugin`` registers that class: no code comes from a checkpoint."""
+    """Build what a config describes, provided that ``plugin`` registers it: no code comes from a checkpoint."""
     path = described.get("class_path", "") if isinstance(described, dict) else ""
     name = registered(plugin, kind, path)
     if name is None:
         known = [part.target.replace(":", ".") for part in getattr(plugin, kind).values()]
-        raise RunError(f"{path!r} is none of the {kind} of plugin {plugin.name!r}, so it is not loaded.{nearest(path, known)}")
+        raise RunError(
+            f"{path!r} is none of the {kind} of plugin {plugin.name!r}, so it is not loaded.{nearest(path, known)}"
+        )
     return getattr(plugin, kind)[name].load()(**_built(described.get("init_args", {})))
 
 

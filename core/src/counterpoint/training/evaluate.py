@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from torch import Tensor
@@ -18,11 +19,13 @@ from counterpoint.evaluation.suite import comparison, evaluate_arrays
 from counterpoint.files import write_text
 from counterpoint.parts import Dataset, Encoder
 from counterpoint.run import Run
-from counterpoint.training.embedding import Embedded, embed, encode_with, raw_input
+from counterpoint.training.data import mix
+from counterpoint.training.embedding import Embedded, Encode, embed, encode_with, raw_input
 from counterpoint.training.encoder_files import build
 from counterpoint.training.export import machine, versions
 from counterpoint.training.tables import bar, tell_damaged
 
+PAIRS = 1000  # held-out samples of which two views are made
 LEARNT, UNTRAINED, RAW, PCA = "learnt", "untrained", "raw input", "raw input, PCA"
 
 
@@ -70,7 +73,7 @@ def evaluate_run(
                 progress.update(work, advance=count)
 
             found = {s: embed(encode, run.views, dataset, i.tolist(), tick=tick) for s, i in used.items()}
-            rows[name] = _measure(found, split, run)
+            rows[name] = _measure(found, split, run, _two_views(encode, run, dataset, used[split]))
             if name == RAW:
                 rows[PCA] = _measure(_reduced(found), split, run)
             if name == LEARNT:
@@ -96,15 +99,30 @@ def untrained(run: Run) -> Encoder:
 
 def _reduced(found: dict[str, Embedded]) -> dict[str, Embedded]:
     train = found["train"].features
-    return {
-        s: Embedded(pca(train, e.features), e.index, e.labels, e.damaged) for s, e in found.items() if len(e.index)
-    }
+    return {s: Embedded(pca(train, e.features), e.index, e.labels, e.damaged) for s, e in found.items() if len(e.index)}
 
 
-def _measure(found: dict[str, Embedded], split: str, run: Run) -> dict[str, float]:
+def _measure(
+    found: dict[str, Embedded], split: str, run: Run, views: tuple[Tensor, Tensor] | None = None
+) -> dict[str, float]:
     features = {s: e.features for s, e in found.items()}
     labels = {s: e.labels for s, e in found.items() if e.labels is not None}
-    return evaluate_arrays(features, labels or None, split=split, seed=int(run.config["seed"]))
+    return evaluate_arrays(features, labels or None, split=split, seed=int(run.config["seed"]), views=views)
+
+
+@torch.no_grad()
+def _two_views(encode: Encode, run: Run, dataset: Dataset, indices: np.ndarray) -> tuple[Tensor, Tensor] | None:
+    """Features of two training views of the same held-out samples: alignment, and the label-free view retrieval."""
+    generator = torch.Generator().manual_seed(mix(run.config["seed"], "two views"))
+    pairs: list[tuple[Tensor, Tensor]] = []
+    for start in range(0, min(len(indices), PAIRS), 256):
+        batch = dataset.batch(indices[start : min(start + 256, PAIRS)].tolist())
+        if len(batch):
+            made = [view for view in run.views(batch, generator) if view.role == "global"]
+            if len(made) < 2 or made[0].modality != made[1].modality:
+                return None
+            pairs.append((encode(made[0]), encode(made[1])))
+    return (torch.cat([a for a, _ in pairs]), torch.cat([b for _, b in pairs])) if pairs else None
 
 
 def _facts(run: Run, dataset: Dataset, split: str, rows: dict[str, dict[str, float]]) -> dict[str, Any]:

@@ -53,6 +53,6 @@ class StepGuard(Callback):
         shown = ", ".join(f"{i} ({n})" for i, n in list(zip(indices, names))[:SHOWN])
         raise TrainingError(
             f"The loss is {float(loss)} at step {trainer.global_step}. The batch: {shown}"
-            f"{', …' if len(indices) > SHOWN else ''} (all {len(indices)} in {path}). Look at these samples; if they are "
-            "sound, lower optimization.lr or raise the temperature. The last checkpoint is untouched."
+            f"{', …' if len(indices) > SHOWN else ''} (all {len(indices)} in {path}). Look at these samples; "
+            "if they are sound, lower optimization.lr or raise the temperature. The last checkpoint is untouched."
         )

@@ -54,9 +54,10 @@ def _keys(parser: ArgumentParser) -> Iterable[str]:
 def _classes(bases: Iterable[type]) -> set[str]:
     """Short names of every loaded class that may be asked for."""
     names: set[str] = set()
-    queue = [*bases]
+    queue: list[type] = [*bases]
     while queue:
-        for cls in queue.pop().__subclasses__():
+        found: list[type] = queue.pop().__subclasses__()
+        for cls in found:
             queue.append(cls)
             if not inspect.isabstract(cls):
                 names.add(cls.__name__)

@@ -42,7 +42,9 @@ class OnlineFeatures:
         encoder.eval()
         try:
             with torch.random.fork_rng(devices=[]):
-                found = embed(encode_with(encoder), self.views, self.dataset, self.indices[split], device=device)
+                found = embed(
+                    encode_with(encoder), self.views, self.dataset, self.indices[split].tolist(), device=device
+                )
         finally:
             encoder.train(training)
         return found.features, found.labels

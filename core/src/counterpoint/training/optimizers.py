@@ -34,7 +34,8 @@ def build_optimizer(groups: list[dict[str, Any]], optimization: Optimization) ->
         return torch.optim.Adam(groups, lr=lr, weight_decay=decay)
     if optimization.name == "sgd":
         return torch.optim.SGD(groups, lr=lr, weight_decay=decay, momentum=momentum)
-    return LARS(groups, lr=lr, weight_decay=decay, momentum=momentum)
+    optimizer: torch.optim.Optimizer = LARS(groups, lr=lr, weight_decay=decay, momentum=momentum)
+    return optimizer
 
 
 def configure(method: Method, optimization: Optimization) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 import warnings
@@ -109,6 +110,7 @@ def _claim(out: Path, overwrite: bool) -> None:
 
 def _fit(config: Namespace, checkpoint: Path | None) -> Run:
     settings, out, console = settings_of(config), Path(config.out), Console()
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     set_threads(settings.threads)
     torch.manual_seed(settings.seed)
     built = configs.instantiate(config)
@@ -153,12 +155,10 @@ def _plan(method: Method, settings: Settings, optimization: Any, samples: int, r
     method.optimization = partial(configure, optimization=optimization)
 
 
-def _sizes(
-    method: Method, views: Views, dataset: Dataset, indices: Any, settings: Settings, trainer: Trainer
-) -> str:
+def _sizes(method: Method, views: Views, dataset: Dataset, indices: Any, settings: Settings, trainer: Trainer) -> str:
     """Measure what a step needs, choose the micro-batch, and say both."""
     device = torch.device("cpu")
-    batch = dataset.collate([dataset[int(i)] for i in indices[: 8 * PROBE]])
+    batch = dataset.batch(indices[: 8 * PROBE].tolist())
     made = views(batch, torch.Generator().manual_seed(0))
     activation = activation_bytes(method.encoder, made) if len(batch) else 0
     root = trainer.strategy.root_device
@@ -201,7 +201,7 @@ def _trainer(settings: Settings, out: Path, dataset: Dataset, views: Views, meth
 
 
 def _quiet() -> None:
-    """Lightning's advice that does not apply here: loaders and logging are ours."""
+    """Lightning's advice that does not apply here: loaders, logging and checkpoints are ours."""
     for text in (".*does not have many workers.*", ".*number of training batches.*", ".*not resumable.*"):
         warnings.filterwarnings("ignore", text)
     warnings.filterwarnings("ignore", category=FutureWarning, module="lightning")

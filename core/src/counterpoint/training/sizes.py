@@ -70,12 +70,10 @@ def activation_bytes(encoder: Encoder, views: Sequence[View]) -> int:
 
     training = encoder.training
     encoder.eval()  # batch statistics must not move
-    hold = []
     with torch.random.fork_rng(), torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-        for view in views:
-            hold.append(encoder(view).pooled)
+        hold = [encoder(view).pooled for view in views]  # kept alive, or freed memory would be counted twice
     encoder.train(training)
-    rows = max(1, hold[0].shape[0])
+    rows: int = max(1, hold[0].shape[0])
     return sum(kept.values()) // rows
 
 

@@ -9,15 +9,14 @@ plugin = Plugin(
     summary="images: folders, tables, arrays and named sets; batched views; timm and small CPU networks",
     modalities=("image",),
     datasets={
-        "named": Part("counterpoint_vision.data:NamedImages", "photographs, cifar10-small, cifar10, cifar100, stl10, …"),
-        "arrays": Part("counterpoint_vision.data:ImageArrays", "an .npz file of images, with or without labels"),
+        "photographs": Part("counterpoint_vision.data:Photographs", "patches of real pictures, nothing to download"),
+        "public": Part("counterpoint_vision.data:PublicSet", "cifar10, cifar100, fashion-mnist, mnist, stl10, …"),
+        "arrays": Part("counterpoint_vision.data:ImageArrays", "an .npz file of images; cifar10-small of the data home"),
         "table": Part("counterpoint_vision.data:ImageTable", "CSV, TSV or Parquet with a column of image paths"),
         "folder": Part("counterpoint_vision.data:ImageFolder", "a folder of images, with or without class subfolders"),
     },
     views={
         "simclr": Part("counterpoint_vision.views:SimCLRViews", "random crop, flip, colour jitter, grey (SimCLR)"),
-        "moco": Part("counterpoint_vision.views:MoCoViews", "SimCLR's with MoCo v2's strengths"),
-        "byol": Part("counterpoint_vision.views:BYOLViews", "two unequal views: blur and solarise (BYOL, MoCo v3)"),
         "multicrop": Part("counterpoint_vision.views:MultiCropViews", "two large crops and several small (SwAV, DINO)"),
     },
     encoders={
@@ -27,9 +26,13 @@ plugin = Plugin(
             capabilities=frozenset({"tokens", "dense"}),
         ),
         "tinyvit": Part(
-            "counterpoint_vision.encoders:TinyViT", "a tiny vision transformer", capabilities=frozenset({"tokens", "dense"})
+            "counterpoint_vision.encoders:TinyViT",
+            "a tiny vision transformer",
+            capabilities=frozenset({"tokens", "dense"}),
         ),
-        "timm": Part("counterpoint_vision.encoders:Timm", "any network of timm by name", capabilities=frozenset({"tokens"})),
+        "timm": Part(
+            "counterpoint_vision.encoders:Timm", "any network of timm by name", capabilities=frozenset({"tokens"})
+        ),
     },
     tasks={
         "few-labels": Part("counterpoint_vision.tasks:FewLabels", "classes from a few labels per class"),

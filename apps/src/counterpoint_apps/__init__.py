@@ -1,0 +1,1 @@
+"""The apps of Counterpoint: a task with a face, one folder an app."""
