@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from sklearn.decomposition import PCA
 from torch import Tensor
@@ -43,7 +44,8 @@ class Pca:
         _check.rows("train", x, 2, "A principal component needs two rows.")
         _check.at_least("components", components)
         self._dim = x.shape[1]
-        self._model = PCA(min(components, *x.shape), random_state=0).fit(x.cpu().numpy())
+        with np.errstate(invalid="ignore"):  # constant rows have no variance to take shares of
+            self._model = PCA(min(components, *x.shape), random_state=0).fit(x.cpu().numpy())
 
     def __call__(self, features: Tensor) -> Tensor:
         """``(M, D)`` -> ``(M, components)`` float32."""
