@@ -12,13 +12,18 @@ from torch import Tensor, nn
 
 from counterpoint.errors import ConfigError, message
 from counterpoint.objectives import kernel
+from counterpoint.objectives._head import Head, PairList
 from counterpoint.objectives._inputs import check_above
-from counterpoint.objectives._rows import Rows, as_scale, check_finite, prepare, summary
+from counterpoint.objectives._rows import Rows, as_scale, check_finite, prepare, small
+from counterpoint.objectives._small import Plan, SmallStep
 from counterpoint.objectives._tiles import number
+from counterpoint.objectives._unit import full
 from counterpoint.objectives.base import Objective, Reduction, Result
 from counterpoint.objectives.gather import gather
 
+PARTS = ("positive", "p_positive", "q_mean", "q_std")
 PosWeight = Literal["neg_vmf"]
+_TWO_VIEWS = PairList.of(2, [(0, 1), (1, 0)])
 MAX_SCALE = 100.0  # CLIP's limit on 1 / temperature
 
 
@@ -55,49 +60,61 @@ def contrast(
     temperature: float | Tensor,
     options: Options,
     collect: Negatives,
+    cross: bool,
 ) -> Result:
-    """The loss, given how to collect the negatives: ``collect`` returns their log-sum-exps, ``(ordered pairs, B)``."""
-    scale = as_scale(temperature)
-    rows = prepare(embeddings, ids, negatives, negative_ids, options.in_batch)
-    negative = collect(rows, scale, options)
-    similarity = _similarities(rows.views, options)
-    positive = similarity * scale
-    loss = _per_anchor(similarity, positive, negative, rows, options).mean()
-    check_finite(loss, embeddings, negatives)
-    return Result(loss, summary(positive, negative, similarity))
+    """The loss of any of the three.
 
-
-def _similarities(views: Sequence[Tensor], options: Options) -> Tensor:
-    """Cosine similarity of each positive pair: ``(ordered pairs, B)``, or ``(1, B)`` where one serves all."""
-    if len(views) == 2:
-        return (views[0] * views[1]).sum(dim=1).unsqueeze(0)
-    once: dict[tuple[int, int], Tensor] = {}
-    for a, b in options.pairs(len(views)):
-        if (b, a) not in once:
-            once[a, b] = (views[a] * views[b]).sum(dim=1)
-    return torch.stack([once[(a, b) if (a, b) in once else (b, a)] for a, b in options.pairs(len(views))])
-
-
-def _per_anchor(similarity: Tensor, positive: Tensor, negative: Tensor, rows: Rows, options: Options) -> Tensor:
-    """``- w s + log(U)`` decoupled, else ``- w s + log(exp(s) + U)``: ``s`` the positive, ``log U`` the negatives.
-
-    An anchor without any negative (everything else is a duplicate of it) adds nothing.
+    Args:
+        embeddings: views, see `info_nce_loss`; likewise ids, negatives, negative_ids, temperature.
+        ids: content ids.
+        negatives: a queue's rows.
+        negative_ids: their content ids.
+        temperature: above 0.
+        options: the rest.
+        collect: how to sum over the negatives: returns their log-sum-exps, ``(ordered pairs, B)``.
+        cross: whether they come from the positive's view only; `collect` knows that by itself, the short way does not.
     """
-    if options.decoupled:
-        loss = negative - positive
-        weighted = loss if options.pos_weight is None else loss + (1.0 - _weights(similarity, options)) * positive
-        return weighted if not rows.duplicates else weighted.masked_fill(negative == -math.inf, 0.0)
-    # log(exp(s) + U) - s; the threshold keeps the last digit in float64.
-    loss = nn.functional.softplus(negative - positive, threshold=50.0)
-    return loss if options.pos_weight is None else loss + (1.0 - _weights(similarity, options)) * positive
+    scale = as_scale(temperature)
+    found = None
+    if negatives is None and negative_ids is None and len(embeddings) == 2:
+        found = _small_step(embeddings, ids, scale, options, cross)
+    if found is None:
+        rows = prepare(embeddings, ids, negatives, negative_ids, options.in_batch)
+        negative = collect(rows, scale, options)
+        pairs = PairList.of(len(rows.views), options.pairs(len(rows.views)))
+        weight = None if options.pos_weight is None else _weights(rows, pairs, options)
+        found = Head.apply(rows.joined, negative, scale, weight, pairs, options.decoupled)
+    loss, *parts = found
+    check_finite(loss, embeddings, negatives)
+    return Result(loss, dict(zip(PARTS, parts)))
 
 
-def _weights(similarity: Tensor, options: Options) -> Tensor:
+def _small_step(
+    embeddings: Sequence[Tensor], ids: Tensor | None, scale: float | Tensor, options: Options, cross: bool
+) -> tuple[Tensor, ...] | None:
+    """The short way, or None where it does not apply: see `SmallStep`."""
+    first, second = embeddings
+    plain = options.symmetric and options.in_batch and options.pos_weight is None
+    if not plain or not small(embeddings, ids, 1 if cross else 2):
+        return None
+    size = len(first)
+    rows = size if cross else 2 * size
+    first, second = full(first), full(second)
+    key = kernel.Cycle(0, size) if ids is None else ids if cross else ids.repeat(2)
+    job = kernel.job_of(first.dtype, first.device, (rows, rows), kernel.Pairs(ids=(key, key)), bound(scale), cross)
+    if not job.fast:
+        return None
+    result: tuple[Tensor, ...] = SmallStep.apply(first, second, scale, Plan(job, _TWO_VIEWS, options.decoupled))
+    return result
+
+
+def _weights(rows: Rows, pairs: PairList, options: Options) -> Tensor:
     """DCLW's weights ``2 - exp(s / sigma) / mean(exp(s / sigma))``, the mean over the samples of all ranks."""
     with torch.set_grad_enabled(options.weight_gradient and torch.is_grad_enabled()):
+        cosine = pairs.similarity(rows.joined)
         # Less its maximum, which cancels, so that a tiny sigma does not overflow.
-        top = gather(similarity.detach().t()).amax(dim=0)[:, None]
-        power = torch.exp((similarity - top) / options.sigma)
+        top = gather(cosine.detach().t()).amax(dim=0)[:, None]
+        power = torch.exp((cosine - top) / options.sigma)
         return 2.0 - power / gather(power.t()).mean(dim=0)[:, None]
 
 
@@ -107,9 +124,7 @@ def with_queue(rows: Rows, anchors: Tensor, negative: Tensor | None, scale: floa
         if negative is None:
             raise ConfigError(message("negatives", None, "a queue where in_batch=False"))
         return negative
-    pairs = None
-    if rows.queue_ids is not None:
-        pairs = kernel.Pairs(ids=(rows.ids.repeat(len(anchors) // len(rows.ids)), rows.queue_ids))
+    pairs = rows.queue_pairs(len(anchors) // rows.size)
     queue = kernel.logsumexp(anchors, rows.queue, scale, pairs=pairs, bound=bound(scale))
     return queue if negative is None else torch.logaddexp(negative, queue)
 
@@ -169,7 +184,9 @@ class Contrast(Objective):
         collect: Negatives,
     ) -> Result:
         temperature = self.temperature()
-        result = contrast(embeddings, ids, negatives, negative_ids, temperature, self.options, collect)
+        result = contrast(
+            embeddings, ids, negatives, negative_ids, temperature, self.options, collect, not self._every_view
+        )
         self._views, self._queued = len(embeddings), 0 if negatives is None else len(negatives)
         if isinstance(temperature, Tensor):
             result.parts["temperature"] = temperature.detach()

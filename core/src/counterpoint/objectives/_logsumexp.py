@@ -50,11 +50,13 @@ class LogSumExp(torch.autograd.Function):
     def forward(
         ctx: Any, anchors: Tensor, candidates: Tensor, scale: float | Tensor, job: Job
     ) -> Tensor | tuple[Tensor, Tensor]:
-        with torch.autocast(anchors.device.type, enabled=False):
-            rows, cols, kept, attended = _forward(anchors, candidates, number(scale), job, ctx.needs_input_grad)
-        ctx.job = job
-        ctx.scale = number(scale)
+        factor = number(scale)
+        forward = forward_whole if job.fast and job.grid.single else _forward
+        rows, cols, kept, attended = forward(anchors, candidates, factor, job, ctx.needs_input_grad)
+        ctx.job, ctx.scale = job, factor
         ctx.save_for_backward(anchors, candidates, rows, cols, kept, attended)
+        if job.fast:
+            rows, cols = rows.log(), None if cols is None else cols.log()
         return rows if cols is None else (rows, cols)
 
     @staticmethod
@@ -63,16 +65,15 @@ class LogSumExp(torch.autograd.Function):
         anchors, candidates, rows, cols, kept, attended = ctx.saved_tensors
         job, scale = ctx.job, ctx.scale
         if attended is not None:
-            grad_a, grad_c = attended * grads[0][:, None], None
+            grad_a, grad_c = attended * (grads[0] * scale)[:, None], None
         else:
-            grad_a, grad_c = _backward(anchors, candidates, scale, job, (rows, cols), grads, kept)
-        grad_a.mul_(scale)
+            weigh = Weights(job, (rows, cols), [g * scale for g in grads])
+            backward = _backward if kept is None else backward_whole
+            grad_a, grad_c = backward(anchors, candidates, scale, job, weigh, kept)
         grad_scale = None
         if ctx.needs_input_grad[2]:
             twice = 2.0 if job.grid.triangle else 1.0  # there grad_a holds both roles of each row
             grad_scale = (anchors * grad_a).sum() / (scale * twice)
-        if grad_c is not None:
-            grad_c.mul_(scale)
         return grad_a, grad_c if ctx.needs_input_grad[1] else None, grad_scale, None
 
 
@@ -97,6 +98,7 @@ def _logits(out: Tensor, scaled: Tensor, candidates: Tensor, job: Job, rows: sli
 def _forward(
     anchors: Tensor, candidates: Tensor, scale: float, job: Job, needs: Sequence[bool]
 ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+    """Sums of each row and column (fast: plain; else natural logarithms), the one tile to keep, attended candidates."""
     grid = job.grid
     start, add = (0.0, _add_powers) if job.fast else (-INF, _add_shifted)
     row = anchors.new_full((grid.n,), start)
@@ -116,13 +118,23 @@ def _forward(
             attended[rows].addmm_(tile, candidates[cols])
     kept = tile if grid.single and any(needs) else None
     if attended is not None:
-        attended.div_(row.clamp_min(torch.finfo(row.dtype).tiny)[:, None])
-    finish = Tensor.log if job.fast else _to_natural
-    return finish(row), None if col is None or grid.triangle else finish(col), kept, attended
+        attended.div_(row.clamp_min(_least(row))[:, None])
+    if not job.fast:
+        row.div_(LOG2E)
+        if col is not None and not grid.triangle:
+            col.div_(LOG2E)
+    return row, None if grid.triangle else col, kept, attended
 
 
-def _to_natural(logarithm: Tensor) -> Tensor:
-    return logarithm / LOG2E
+def forward_whole(
+    anchors: Tensor, candidates: Tensor, scale: float, job: Job, needs: Sequence[bool]
+) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+    """The tiled pass where one tile is all and the logits are small: the same with the fewest operations."""
+    grid = job.grid
+    tile = torch.mm(anchors * (scale * LOG2E), candidates.t())
+    grid.leave_out(tile, slice(0, grid.n), slice(0, grid.m))
+    tile.exp2_()
+    return tile.sum(1), tile.sum(0) if job.both else None, tile if any(needs) else None, None
 
 
 def _add_powers(total: Tensor, tile: Tensor, dim: int) -> None:
@@ -136,54 +148,58 @@ def _add_shifted(total: Tensor, tile: Tensor, dim: int) -> None:
     total.copy_(torch.logaddexp2(total, part))
 
 
+def _least(sums: Tensor) -> float:
+    """Less than any sum that has a term, in fast mode."""
+    return math.exp(-FAST[sums.dtype] - 1.0)
+
+
 def _backward(
-    anchors: Tensor,
-    candidates: Tensor,
-    scale: float,
-    job: Job,
-    sums: tuple[Tensor, Tensor | None],
-    grads: tuple[Tensor, ...],
-    kept: Tensor | None,
+    anchors: Tensor, candidates: Tensor, scale: float, job: Job, weigh: Weights, kept: None
 ) -> tuple[Tensor, Tensor | None]:
-    """Gradients of anchors and candidates, both still without the factor ``scale``."""
+    """Gradients of anchors and candidates, tile by tile, each tile computed again."""
     grid = job.grid
-    weigh = _Weights(job, sums, grads)
     grad_a = torch.zeros_like(anchors)
     grad_c = None if grid.triangle else torch.zeros_like(candidates)
     scaled = anchors * (scale * LOG2E)
     scratch, other = Scratch(grid, anchors), Scratch(grid, anchors)
     for rows, cols in grid:
-        tile = kept
-        if tile is None:
-            tile = _logits(scratch.tile(rows, cols), scaled, candidates, job, rows, cols)
-            if job.fast:
-                tile.exp2_()
-        tile = weigh(tile, other.tile(rows, cols), rows, cols)
-        grad_a[rows].addmm_(tile, candidates[cols])
+        tile = _logits(scratch.tile(rows, cols), scaled, candidates, job, rows, cols)
+        if job.fast:
+            tile.exp2_()
+        weights = weigh(tile, other.tile(rows, cols), rows, cols)
+        grad_a[rows].addmm_(weights, candidates[cols])
         if grad_c is not None:
-            grad_c[cols].addmm_(tile.t(), anchors[rows])
+            grad_c[cols].addmm_(weights.t(), anchors[rows])
         elif rows != cols:
-            grad_a[cols].addmm_(tile.t(), anchors[rows])
+            grad_a[cols].addmm_(weights.t(), anchors[rows])
     return grad_a, grad_c
 
 
-class _Weights:
-    """Turns a tile of exponentials (fast) or base-2 logits into the gradient of the loss by logit."""
+def backward_whole(
+    anchors: Tensor, candidates: Tensor, scale: float, job: Job, weigh: Weights, kept: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """The tiled pass from the one tile that was kept."""
+    weights = weigh(kept, torch.empty_like(kept), slice(0, job.grid.n), slice(0, job.grid.m))
+    return torch.mm(weights, candidates), None if job.grid.triangle else torch.mm(weights.t(), anchors)
 
-    def __init__(self, job: Job, sums: tuple[Tensor, Tensor | None], grads: tuple[Tensor, ...]) -> None:
+
+class Weights:
+    """Turns a tile of exponentials (fast) or base-2 logits into the gradient of the loss by ``a . c``."""
+
+    def __init__(self, job: Job, sums: tuple[Tensor, Tensor | None], grads: Sequence[Tensor]) -> None:
         self.fast = job.fast
         self.row = self._factor(sums[0], grads[0])
         self.col = self.row if job.grid.triangle else None
         if sums[1] is not None:
             self.col = self._factor(sums[1], grads[1])
 
-    def _factor(self, logsumexp: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
-        """(gradient, logarithm of the sum in base 2); fast: gradient / sum. An empty sum gets no gradient."""
-        empty = logsumexp == -INF
+    def _factor(self, total: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+        """Fast: gradient / sum (twice); else (gradient, base-2 logarithm of the sum). An empty sum gets no gradient."""
         if self.fast:
-            factor = (grad * torch.exp(-logsumexp)).masked_fill_(empty, 0.0)
+            factor = grad / total.clamp_min(_least(total))
             return factor, factor
-        return grad.masked_fill(empty, 0.0), (logsumexp * LOG2E).masked_fill_(empty, 0.0)
+        empty = total == -INF
+        return grad.masked_fill(empty, 0.0), (total * LOG2E).masked_fill_(empty, 0.0)
 
     def __call__(self, tile: Tensor, out: Tensor, rows: slice, cols: slice) -> Tensor:
         """The tile's weights, in ``out``; ``tile`` is left as it is."""

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from counterpoint.errors import ShapeError, message
 from counterpoint.objectives._inputs import check_above, check_views
+from counterpoint.objectives._tiles import WHOLE
 from counterpoint.objectives._unit import unit_rows
 from counterpoint.objectives.gather import gather, rank, world_size
+from counterpoint.objectives.kernel import Cycle, Key, Pairs
 
 
 @dataclass(slots=True)
@@ -24,29 +26,51 @@ class Rows:
     Attributes:
         views: V times ``(B, D)`` unit rows of this process.
         everyone: V times ``(W * B, D)`` unit rows of all processes; ``views`` itself on one process.
-        ids: ``(B,)`` int64: content ids, or the row's number among all processes.
-        all_ids: ``(W * B,)``.
-        start: number of this process's first row.
+        start: number of this process's first row among all.
+        ids: ``(B,)`` int64 content ids, or None: all differ.
+        all_ids: ``(W * B,)`` likewise.
         queue: ``(M, D)`` unit rows without gradient, or None.
         queue_ids: ``(M,)`` content ids, or None where they are not known.
-        duplicates: whether ids were given, so that two rows may be of one content.
         joined: the views one below the other, ``(V * B, D)``.
     """
 
     views: Sequence[Tensor]
     everyone: Sequence[Tensor]
-    ids: Tensor
-    all_ids: Tensor
     start: int
+    ids: Tensor | None
+    all_ids: Tensor | None
     queue: Tensor | None
     queue_ids: Tensor | None
-    duplicates: bool
     joined: Tensor
 
     @property
     def alone(self) -> bool:
         """Whether this process's rows are all there are."""
         return self.everyone is self.views
+
+    @property
+    def size(self) -> int:
+        """B."""
+        return self.views[0].shape[0]
+
+    @property
+    def total(self) -> int:
+        """W * B."""
+        return self.everyone[0].shape[0]
+
+    def keys(self, views: int = 1) -> Key:
+        """Ids of this process's rows, ``views`` times one below the other."""
+        return Cycle(self.start, self.size) if self.ids is None else self.ids.repeat(views)
+
+    def all_keys(self, views: int = 1) -> Key:
+        """Ids of everyone's rows."""
+        return Cycle(0, self.total) if self.all_ids is None else self.all_ids.repeat(views)
+
+    def queue_pairs(self, views: int = 1) -> Pairs | None:
+        """The rule between ``views`` of this process and the queue."""
+        if self.ids is None or self.queue_ids is None:
+            return None
+        return Pairs(ids=(self.ids.repeat(views), self.queue_ids))
 
 
 def prepare(
@@ -62,23 +86,18 @@ def prepare(
         ShapeError: inputs that do not fit, or no negative at all.
     """
     check(embeddings, ids, negatives, negative_ids)
-    size, device = embeddings[0].shape[0], embeddings[0].device
+    size = embeddings[0].shape[0]
     joined, views = _unit_views(embeddings)
     share = in_batch and world_size() > 1
     everyone = _gather_views(views) if share else views
     start = rank() * size if share else 0
+    all_ids = gather(ids) if share and ids is not None else ids
     total = everyone[0].shape[0]
-    if ids is None:
-        all_ids = torch.arange(total, device=device)
-        local = all_ids[start : start + size]
-    else:
-        local, all_ids = ids, gather(ids) if share else ids
     if (total < 2 or not in_batch) and negatives is None:
         found = f"{total} sample(s) and no queue" if in_batch else "in_batch=False and no queue"
         raise ShapeError(message("negatives", found, "two samples or more, or a queue", "Pass `negatives`."))
     queue = None if negatives is None else unit_rows(negatives.detach())
-    duplicates = ids is not None
-    return Rows(views, everyone, local, all_ids, start, queue, negative_ids, duplicates, joined)
+    return Rows(views, everyone, start, ids, all_ids, queue, negative_ids, joined)
 
 
 def _unit_views(embeddings: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
@@ -114,6 +133,15 @@ def check(
         check_ids("negative_ids", negative_ids, len(negatives))
 
 
+def small(embeddings: Sequence[Tensor], ids: Tensor | None, sides: int) -> bool:
+    """Whether two views, ``sides`` of them joined, fit into one tile on one process: then `_small` has a short way."""
+    check(embeddings, ids, None, None)
+    first, second = embeddings[0], embeddings[1]
+    if len(embeddings) != 2 or world_size() > 1 or len(first) < 2 or (sides * len(first)) ** 2 > WHOLE:
+        return False
+    return first.requires_grad == second.requires_grad and first.dtype == second.dtype
+
+
 def check_ids(name: str, ids: Tensor | None, size: int) -> None:
     """One int64 per row."""
     if ids is not None and (tuple(ids.shape) != (size,) or ids.dtype != torch.int64):
@@ -140,23 +168,6 @@ def check_finite(loss: Tensor, embeddings: Sequence[Tensor], negatives: Tensor |
             raise ShapeError(message(name, found, "finite values", todo))
     if world_size() > 1:
         raise ShapeError(message("embeddings", "NaN or infinity on another rank", "finite values", "See its message."))
-
-
-def summary(positive: Tensor, negative: Tensor, similarity: Tensor) -> dict[str, Tensor]:
-    """The parts that every softmax objective reports, detached.
-
-    Args:
-        positive: logits of the positives.
-        negative: log-sum-exp of the negatives' logits, same shape.
-        similarity: cosine similarities of the positives.
-
-    Returns:
-        ``positive`` (mean similarity), ``p_positive`` (mean probability of the positive among positive and negatives),
-        ``q_mean`` and ``q_std`` of ``q = 1 - p``, the factor by which InfoNCE shrinks each anchor's gradient.
-    """
-    with torch.no_grad():
-        spread, mean = torch.std_mean(torch.sigmoid(negative - positive), correction=0)
-        return {"positive": similarity.mean(), "p_positive": 1.0 - mean, "q_mean": mean, "q_std": spread}
 
 
 def as_scale(temperature: float | Tensor) -> float | Tensor:

@@ -17,6 +17,7 @@ from counterpoint.objectives._logsumexp import LOG2E
 from counterpoint.objectives._tiles import Grid, Scratch, number
 
 _SAFE = 80.0  # e^80 is a normal float32 number
+_FEW = 4096  # so many logarithms cost less than the operations that would save them
 
 
 class SoftplusSum(torch.autograd.Function):
@@ -26,13 +27,13 @@ class SoftplusSum(torch.autograd.Function):
     def forward(
         ctx: Any, anchors: Tensor, candidates: Tensor, scale: float | Tensor, bias: float | Tensor, grid: Grid
     ) -> Tensor:
+        factor = number(scale)
         learns = any(ctx.needs_input_grad)
-        with torch.autocast(anchors.device.type, enabled=False):
-            total, grads = _forward(anchors, candidates, number(scale), number(bias), grid, learns)
+        total, grads = _forward(anchors, candidates, factor, number(bias), grid, learns)
         if grads is not None:
             grad_a, grad_c, grad_bias = grads
-            grad_scale = (anchors * grad_a).sum()
-            ctx.save_for_backward(grad_a.mul_(number(scale)), grad_c.mul_(number(scale)), grad_scale, grad_bias)
+            grad_scale = (anchors * grad_a).sum() if ctx.needs_input_grad[2] else None
+            ctx.save_for_backward(grad_a.mul_(factor), grad_c.mul_(factor), grad_scale, grad_bias)
         return total
 
     @staticmethod
@@ -45,14 +46,23 @@ class SoftplusSum(torch.autograd.Function):
 def _forward(
     anchors: Tensor, candidates: Tensor, scale: float, bias: float, grid: Grid, learns: bool
 ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor] | None]:
+    """The sum; gradients of anchors and candidates (both still without the factor ``scale``) and of the bias."""
+    scaled = anchors * (scale * LOG2E)
+    shift = anchors.new_full((), bias * LOG2E)
+    if grid.single:
+        logits = torch.addmm(shift, scaled, candidates.t())
+        grid.leave_out(logits, slice(0, grid.n), slice(0, grid.m))
+        total, sigmoid = softplus_tile(logits, torch.empty_like(logits), learns)
+        if not learns:
+            return total, None
+        return total, (torch.mm(sigmoid, candidates), torch.mm(sigmoid.t(), anchors), sigmoid.sum())
     total = anchors.new_zeros(())
     grad_a, grad_c, grad_bias = torch.zeros_like(anchors), torch.zeros_like(candidates), anchors.new_zeros(())
-    scaled = anchors * scale
     scratch, other = Scratch(grid, anchors), Scratch(grid, anchors)
     for rows, cols in grid:
-        logits = torch.mm(scaled[rows], candidates[cols].t(), out=scratch.tile(rows, cols)).add_(bias)
+        logits = torch.addmm(shift, scaled[rows], candidates[cols].t(), out=scratch.tile(rows, cols))
         grid.leave_out(logits, rows, cols)
-        part, sigmoid = _softplus(logits, other.tile(rows, cols), learns)
+        part, sigmoid = softplus_tile(logits, other.tile(rows, cols), learns)
         total += part
         if learns:
             grad_bias += sigmoid.sum()
@@ -61,13 +71,14 @@ def _forward(
     return total, (grad_a, grad_c, grad_bias) if learns else None
 
 
-def _softplus(logits: Tensor, out: Tensor, learns: bool) -> tuple[Tensor, Tensor]:
-    """Sum of softplus over the tile, and the sigmoids (in ``out``); overwrites ``logits``."""
-    top = float(logits.amax())
+def softplus_tile(logits: Tensor, out: Tensor, learns: bool) -> tuple[Tensor, Tensor]:
+    """Sum of softplus over a tile of base-2 logits, and the sigmoids (in ``out``); overwrites ``logits``."""
+    top = float(logits.amax()) / LOG2E
     if not top < _SAFE:
+        logits.div_(LOG2E)
         sigmoid = torch.sigmoid(logits, out=out)
         return F.softplus(logits, threshold=_SAFE).sum(), sigmoid
-    power = logits.mul_(LOG2E).exp2_()
+    power = logits.exp2_()
     if learns:
         torch.add(power, 1.0, out=out)
         torch.div(power, out, out=out)
@@ -81,7 +92,7 @@ def _sum_log1p(power: Tensor, top: float) -> Tensor:
     """
     flat = power.view(-1)
     height = max(top, 0.0) + 0.7  # an upper bound on log(1 + e)
-    while height < _SAFE / 2 and flat.numel() > 64:
+    while height < _SAFE / 2 and flat.numel() > _FEW:
         half = flat.numel() // 2
         low, high, rest = flat[:half], flat[half : 2 * half], flat[2 * half :]
         product = low * high

@@ -14,7 +14,25 @@ DEVICE_TILE = 4096  # elsewhere a launch costs more than the memory of a larger 
 LISTED = 1 << 16  # from here on a sorted list of the left-out pairs beats comparing keys
 INF = float("inf")
 
-Keys = tuple[Tensor, Tensor]
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """Keys that need no memory and no search: row ``i`` has the key ``start + i % period``."""
+
+    start: int
+    period: int
+
+    def within(self, other: Cycle) -> bool:
+        """Whether the other has all of these keys."""
+        return other.start <= self.start and self.start + self.period <= other.start + other.period
+
+    def tensor(self, n: int, device: torch.device) -> Tensor:
+        """The first ``n`` keys, int64."""
+        return torch.arange(n, device=device) % self.period + self.start
+
+
+Key = Tensor | Cycle
+Keys = tuple[Key, Key]
 
 
 def number(value: float | Tensor) -> float:
@@ -55,6 +73,7 @@ class Grid:
         triangle: visit only tiles on and above the diagonal.
         differ: keys that must differ for a pair to count.
         agree: keys that must be equal for a pair to count.
+        device: where the matrix lives.
     """
 
     n: int
@@ -63,11 +82,18 @@ class Grid:
     triangle: bool
     differ: list[Keys]
     agree: list[Keys]
+    device: torch.device
+    single: bool = field(init=False)
+    _compared: list[tuple[Tensor, Tensor, bool]] = field(default_factory=list)
     _lists: list[_Listed] = field(default_factory=list)
+    _diagonals: list[tuple[Cycle, Cycle]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if self.n * self.m > LISTED:
-            self._list_the_few()
+        self.single = self.shape[0] >= self.n and self.shape[1] >= self.m
+        for keys in self.differ:
+            self._arrange(*keys)
+        for anchor, candidate in self.agree:
+            self._compared.append((*self._tensors(anchor, candidate), False))
 
     def __iter__(self) -> Iterator[tuple[slice, slice]]:
         columns = blocks(self.m, self.shape[1])
@@ -75,17 +101,14 @@ class Grid:
             for cols in columns[number:] if self.triangle else columns:
                 yield rows, cols
 
-    @property
-    def single(self) -> bool:
-        """Whether one tile is the whole matrix."""
-        return self.shape[0] >= self.n and self.shape[1] >= self.m
-
     def leave_out(self, logits: Tensor, rows: slice, cols: slice) -> None:
-        """Set the tile's left-out pairs to -inf, in place."""
-        for anchor, candidate in self.differ:
-            logits.masked_fill_(anchor[rows, None] == candidate[cols], -INF)
-        for anchor, candidate in self.agree:
-            logits.masked_fill_(anchor[rows, None] != candidate[cols], -INF)
+        """Set the left-out pairs of a contiguous tile to -inf, in place."""
+        for anchors, candidates in self._diagonals:
+            cycles = logits.view(-1, anchors.period, self.m // candidates.period, candidates.period)
+            cycles.diagonal(anchors.start - candidates.start, 1, 3).fill_(-INF)
+        for anchor, candidate, left_out in self._compared:
+            compare = torch.eq if left_out else torch.ne
+            logits.masked_fill_(compare(anchor[rows, None], candidate[cols]), -INF)
         if self._lists:
             number = rows.start // self.shape[0] * -(-self.m // self.shape[1]) + cols.start // self.shape[1]
             for listed in self._lists:
@@ -93,16 +116,26 @@ class Grid:
                 if last > first:
                     logits.view(-1).index_fill_(0, listed.flat[first:last], -INF)
 
-    def _list_the_few(self) -> None:
-        """Where few pairs share a key, remember these pairs: the inner loop then needs no comparison."""
-        compared: list[Keys] = []
-        for keys in self.differ:
-            pairs = equal_pairs(*keys, limit=8 * (self.n + self.m))
-            if pairs is None:
-                compared.append(keys)
-            else:
-                self._lists.append(self._by_tile(*pairs))
-        self.differ = compared
+    def _tensors(self, anchor: Key, candidate: Key) -> tuple[Tensor, Tensor]:
+        if isinstance(anchor, Cycle):
+            anchor = anchor.tensor(self.n, self.device)
+        if isinstance(candidate, Cycle):
+            candidate = candidate.tensor(self.m, self.device)
+        return anchor, candidate
+
+    def _arrange(self, anchor: Key, candidate: Key) -> None:
+        """Choose the cheapest way to leave out the pairs of equal keys: diagonals, a list of the few, or comparison."""
+        if self.single and isinstance(anchor, Cycle) and isinstance(candidate, Cycle):
+            self._diagonals.append((anchor, candidate))
+            return
+        anchor, candidate = self._tensors(anchor, candidate)
+        pairs = None
+        if self.n * self.m > LISTED:
+            pairs = equal_pairs(anchor, candidate, limit=8 * (self.n + self.m))
+        if pairs is None:
+            self._compared.append((anchor, candidate, True))
+        else:
+            self._lists.append(self._by_tile(*pairs))
 
     def _by_tile(self, i: Tensor, j: Tensor) -> _Listed:
         height, width = self.shape

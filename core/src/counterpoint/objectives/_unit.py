@@ -11,14 +11,26 @@ from torch.autograd.function import once_differentiable
 _SHORTEST = 1e-12
 
 
+def unit_forward(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Unit rows, and 1 / length (0 where a row is too short to have a direction)."""
+    length: Tensor = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
+    inverse = length.reciprocal().masked_fill_(length < _SHORTEST, 0.0)
+    return rows * inverse, inverse
+
+
+def unit_backward(unit: Tensor, inverse: Tensor, grad: Tensor) -> Tensor:
+    """Gradient of the rows: the part of ``grad`` across each row, over its length."""
+    along: Tensor = torch.linalg.vecdot(grad, unit).unsqueeze(-1)
+    across: Tensor = torch.addcmul(grad, unit, along, value=-1)
+    return across.mul_(inverse)
+
+
 class _Unit(torch.autograd.Function):
     """``x / |x|`` by row. A zero row has no direction: it stays zero and gets no gradient (elsewhere: a huge one)."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:
-        length: Tensor = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
-        inverse = length.reciprocal().masked_fill_(length < _SHORTEST, 0.0)
-        unit = rows * inverse
+        unit, inverse = unit_forward(rows)
         ctx.save_for_backward(unit, inverse)
         return unit
 
@@ -26,12 +38,15 @@ class _Unit(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         unit, inverse = ctx.saved_tensors
-        along: Tensor = torch.linalg.vecdot(grad, unit).unsqueeze(-1)
-        across: Tensor = torch.addcmul(grad, unit, along, value=-1)
-        return across.mul_(inverse)
+        return unit_backward(unit, inverse, grad)
+
+
+def full(rows: Tensor) -> Tensor:
+    """In float32; float64 stays float64."""
+    return rows if rows.dtype == torch.float64 else rows.float()
 
 
 def unit_rows(rows: Tensor) -> Tensor:
     """``(..., D)`` of any floating type -> rows of length 1 in float32 (float64 stays float64)."""
-    unit: Tensor = _Unit.apply(rows if rows.dtype == torch.float64 else rows.float())
+    unit: Tensor = _Unit.apply(full(rows))
     return unit

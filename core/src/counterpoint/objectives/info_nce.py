@@ -73,7 +73,7 @@ def info_nce_loss(
     Source: van den Oord et al. 2018 (arXiv 1807.03748), eq. 4; He et al. 2020 (1911.05722), eq. 1.
     """
     options = Options(symmetric, in_batch, decoupled, pos_weight, sigma, weight_gradient)
-    return contrast(embeddings, ids, negatives, negative_ids, temperature, options, _negatives)
+    return contrast(embeddings, ids, negatives, negative_ids, temperature, options, _negatives, cross=True)
 
 
 def _negatives(rows: Rows, scale: float | Tensor, options: Options) -> Tensor:
@@ -81,7 +81,7 @@ def _negatives(rows: Rows, scale: float | Tensor, options: Options) -> Tensor:
     wanted = options.pairs(len(rows.views))
     found: dict[tuple[int, int], Tensor | None] = dict.fromkeys(wanted)
     if options.in_batch:
-        pairs = kernel.Pairs(ids=(rows.ids, rows.all_ids))
+        pairs = kernel.Pairs(ids=(rows.keys(), rows.all_keys()))
         for a, b in wanted:
             if found[a, b] is not None:
                 continue

@@ -23,7 +23,7 @@ second derivatives are not available.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -31,16 +31,19 @@ from torch import Tensor
 from counterpoint.errors import ConfigError, ShapeError, message
 from counterpoint.objectives._logsumexp import FAST, Job, LogSumExp
 from counterpoint.objectives._softplus import SoftplusSum
-from counterpoint.objectives._tiles import Grid, Keys, PairWeight, number, tile_shape
+from counterpoint.objectives._tiles import Cycle, Grid, Key, Keys, PairWeight, number, tile_shape
 
 Count = Literal["negatives", "positives", "all"]
 
-__all__ = ["Count", "PairWeight", "Pairs", "logsumexp", "logsumexp_both", "softplus_sum"]
+__all__ = ["Count", "Cycle", "Key", "PairWeight", "Pairs", "logsumexp", "logsumexp_both", "softplus_sum"]
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Which anchor is compared with which candidate, by int64 keys ``(of the anchors (N,), of the candidates (M,))``.
+    """Which anchor is compared with which candidate, by keys ``(of the anchors, of the candidates)``.
+
+    Keys are int64 tensors ``(N,)`` and ``(M,)``, or a `Cycle` where rows are numbered in order (views one below the
+    other).
 
     Attributes:
         ids: equal ids are positives of each other, different ids negatives. Without ids every pair is a negative.
@@ -99,7 +102,7 @@ def logsumexp(
     symmetric = candidates is None and not weighted
     anchors, candidates = _compute_dtype(anchors, anchors if candidates is None else candidates)
     job = _job(anchors, candidates, scale, pairs, count, log_weight, bound, tile, symmetric=symmetric)
-    result: Tensor = LogSumExp.apply(anchors, candidates.detach() if symmetric else candidates, scale, job)
+    result: Tensor = _apply(LogSumExp, anchors, candidates.detach() if symmetric else candidates, scale, job)
     return result
 
 
@@ -125,7 +128,7 @@ def logsumexp_both(
         raise ConfigError(message("log_weight", "a tensor", "a function of the pair", "Call logsumexp for each side."))
     anchors, candidates = _compute_dtype(anchors, candidates)
     job = _job(anchors, candidates, scale, pairs, count, log_weight, bound, tile, both=True)
-    result: tuple[Tensor, Tensor] = LogSumExp.apply(anchors, candidates, scale, job)
+    result: tuple[Tensor, Tensor] = _apply(LogSumExp, anchors, candidates, scale, job)
     return result
 
 
@@ -154,9 +157,17 @@ def softplus_sum(
         ShapeError: shapes, widths or keys that do not fit.
     """
     anchors, candidates = _compute_dtype(anchors, candidates)
-    grid = _grid(anchors, candidates, pairs, count, tile)
-    result: Tensor = SoftplusSum.apply(anchors, candidates, scale, bias, grid)
+    grid = grid_of(anchors, candidates, pairs, count, tile)
+    result: Tensor = _apply(SoftplusSum, anchors, candidates, scale, bias, grid)
     return result
+
+
+def _apply(function: type[torch.autograd.Function], anchors: Tensor, *args: Any) -> Any:
+    """Call the function out of autocast's reach, which would turn its products into half precision."""
+    if not torch.is_autocast_enabled(anchors.device.type):
+        return function.apply(anchors, *args)
+    with torch.autocast(anchors.device.type, enabled=False):
+        return function.apply(anchors, *args)
 
 
 def _compute_dtype(anchors: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
@@ -171,18 +182,36 @@ def _compute_dtype(anchors: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]
     return anchors.to(dtype), candidates.to(dtype)
 
 
-def _grid(
+def grid_of(
     anchors: Tensor, candidates: Tensor, pairs: Pairs | None, count: Count, tile: int | None, triangle: bool = False
 ) -> Grid:
+    """The tiles and the left-out pairs, keys checked."""
     n, m = anchors.shape[0], candidates.shape[0]
     differ, agree = (pairs or Pairs()).rule(count)
-    for keys in (*differ, *agree):
-        shapes = tuple(keys[0].shape), tuple(keys[1].shape)
-        if shapes != ((n,), (m,)):
-            raise ShapeError(message("pairs", f"keys of shapes {shapes[0]} and {shapes[1]}", f"({n},) and ({m},)"))
+    for anchor, candidate in (*differ, *agree):
+        _check_key("anchors", anchor, n)
+        _check_key("candidates", candidate, m)
+        if isinstance(anchor, Cycle) and isinstance(candidate, Cycle) and not anchor.within(candidate):
+            raise ShapeError(message("pairs", f"{anchor} for {candidate}", "anchor keys that candidates have"))
     if tile is not None and tile < 1:
         raise ConfigError(message("tile", tile, "at least 1"))
-    return Grid(n, m, tile_shape(n, m, tile, anchors.device), triangle, differ, agree)
+    return Grid(n, m, tile_shape(n, m, tile, anchors.device), triangle, differ, agree, anchors.device)
+
+
+def job_of(
+    dtype: torch.dtype, device: torch.device, shape: tuple[int, int], pairs: Pairs, bound: float, both: bool
+) -> Job:
+    """A job over the negatives in one tile; for `objectives` that run the kernel's steps themselves."""
+    grid = Grid(*shape, shape, not both, *pairs.rule("negatives"), device)
+    return Job(grid, both, bound <= FAST[dtype], None)
+
+
+def _check_key(side: str, key: Key, size: int) -> None:
+    if isinstance(key, Cycle):
+        if key.period < 1 or size % key.period:
+            raise ShapeError(message(f"pairs, keys of {side}", key, f"a period that divides {size}"))
+    elif tuple(key.shape) != (size,) or key.dtype != torch.int64:
+        raise ShapeError(message(f"pairs, keys of {side}", f"{key.dtype} {tuple(key.shape)}", f"int64 ({size},)"))
 
 
 def _job(
@@ -198,7 +227,7 @@ def _job(
     symmetric: bool = False,
     both: bool = False,
 ) -> Job:
-    grid = _grid(anchors, candidates, pairs, count, tile, triangle=symmetric)
+    grid = grid_of(anchors, candidates, pairs, count, tile, triangle=symmetric)
     if isinstance(log_weight, Tensor) and log_weight.shape != (grid.m,):
         raise ShapeError(message("log_weight", tuple(log_weight.shape), f"({grid.m},) or a function of the pair"))
     if isinstance(log_weight, Tensor):

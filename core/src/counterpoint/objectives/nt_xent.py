@@ -73,26 +73,25 @@ def nt_xent_loss(
     Source: Chen et al. 2020 (arXiv 2002.05709), eq. 1.
     """
     options = Options(symmetric, in_batch, decoupled, pos_weight, sigma, weight_gradient)
-    return contrast(embeddings, ids, negatives, negative_ids, temperature, options, _negatives)
+    return contrast(embeddings, ids, negatives, negative_ids, temperature, options, _negatives, cross=False)
 
 
 def _negatives(rows: Rows, scale: float | Tensor, options: Options) -> Tensor:
     """Log-sum-exps of the negatives, ``(ordered pairs, B)``."""
-    views, size = len(rows.views), len(rows.ids)
+    views = len(rows.views)
     anchors = rows.joined if options.symmetric else rows.views[0]
     found = _in_batch(rows, anchors, scale, options) if options.in_batch else None
-    found = with_queue(rows, anchors, found, scale).view(-1, size)
+    found = with_queue(rows, anchors, found, scale).view(-1, rows.size)
     return found if views == 2 else found.repeat_interleave(views - 1, dim=0)
 
 
 def _in_batch(rows: Rows, anchors: Tensor, scale: float | Tensor, options: Options) -> Tensor:
-    views = len(rows.views)
-    all_ids = rows.all_ids.repeat(views)
+    everyone = rows.all_keys(len(rows.views))
     if rows.alone and options.symmetric:
-        return kernel.logsumexp(anchors, None, scale, pairs=kernel.Pairs(ids=(all_ids, all_ids)), bound=bound(scale))
-    ids = rows.ids.repeat(len(anchors) // len(rows.ids))
+        return kernel.logsumexp(anchors, None, scale, pairs=kernel.Pairs(ids=(everyone, everyone)), bound=bound(scale))
+    pairs = kernel.Pairs(ids=(rows.keys(len(anchors) // rows.size), everyone))
     candidates = rows.joined if rows.alone else torch.cat(list(rows.everyone))
-    return kernel.logsumexp(anchors, candidates, scale, pairs=kernel.Pairs(ids=(ids, all_ids)), bound=bound(scale))
+    return kernel.logsumexp(anchors, candidates, scale, pairs=pairs, bound=bound(scale))
 
 
 class NTXent(Contrast):

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from counterpoint.objectives import kernel
 from counterpoint.objectives._contrast import Temperature
-from counterpoint.objectives._rows import Rows, as_scale, check_finite, prepare
+from counterpoint.objectives._rows import Rows, as_scale, check_finite, prepare, small
+from counterpoint.objectives._small import SmallSigmoid
+from counterpoint.objectives._unit import full
 from counterpoint.objectives.base import Objective, Reduction, Result
 
 __all__ = ["Sigmoid", "sigmoid_loss"]
@@ -62,6 +64,10 @@ def sigmoid_loss(
     Source: Zhai et al. 2023 (arXiv 2303.15343), eq. 1.
     """
     scale = as_scale(temperature)
+    if negatives is None and negative_ids is None and small(embeddings, ids, 1):
+        loss, positive, probability = _small(embeddings, ids, scale, bias)
+        check_finite(loss, embeddings, None)
+        return Result(loss, {"positive": positive, "p_positive": probability})
     rows = prepare(embeddings, ids, negatives, negative_ids)
     choices = list(itertools.combinations(range(len(rows.views)), 2))
     similarity = torch.stack([(rows.views[a] * rows.views[b]).sum(dim=1) for a, b in choices])
@@ -69,19 +75,28 @@ def sigmoid_loss(
     total = nn.functional.softplus(-logits, threshold=50.0).sum()
     for a, b in choices:
         total = total + _negatives(rows, a, b, scale, bias)
-    loss = total / (len(choices) * len(rows.ids))
+    loss = total / (len(choices) * rows.size)
     check_finite(loss, embeddings, negatives)
     parts = {"positive": similarity.detach().mean(), "p_positive": torch.sigmoid(logits.detach()).mean()}
     return Result(loss, parts)
 
 
+def _small(
+    embeddings: Sequence[Tensor], ids: Tensor | None, scale: float | Tensor, bias: float | Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    first, second = full(embeddings[0]), full(embeddings[1])
+    key = kernel.Cycle(0, len(first)) if ids is None else ids
+    grid = kernel.grid_of(first, second, kernel.Pairs(ids=(key, key)), "negatives", None)
+    result: tuple[Tensor, Tensor, Tensor] = SmallSigmoid.apply(first, second, scale, bias, grid)
+    return result
+
+
 def _negatives(rows: Rows, a: int, b: int, scale: float | Tensor, bias: float | Tensor) -> Tensor:
-    pairs = kernel.Pairs(ids=(rows.ids, rows.all_ids))
+    pairs = kernel.Pairs(ids=(rows.keys(), rows.all_keys()))
     found = kernel.softplus_sum(rows.views[a], rows.everyone[b], scale, bias, pairs=pairs)
     if rows.queue is None:
         return found
-    queue_pairs = None if rows.queue_ids is None else kernel.Pairs(ids=(rows.ids, rows.queue_ids))
-    return found + kernel.softplus_sum(rows.views[a], rows.queue, scale, bias, pairs=queue_pairs)
+    return found + kernel.softplus_sum(rows.views[a], rows.queue, scale, bias, pairs=rows.queue_pairs())
 
 
 class Sigmoid(Objective):

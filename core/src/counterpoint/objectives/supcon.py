@@ -14,6 +14,7 @@ from counterpoint.objectives._contrast import Temperature, bound
 from counterpoint.objectives._rows import Rows, as_scale, check_finite, check_ids, prepare
 from counterpoint.objectives.base import Objective, Reduction, Result
 from counterpoint.objectives.gather import gather
+from counterpoint.objectives.nt_xent import nt_xent_loss
 
 __all__ = ["SupCon", "sup_con_loss"]
 
@@ -63,9 +64,12 @@ def sup_con_loss(
 
     Source: Khosla et al. 2020 (arXiv 2004.11362), eq. 2.
     """
+    if labels is None and ids is None and len(embeddings) == 2:
+        result = nt_xent_loss(embeddings, None, negatives, temperature=temperature)
+        return Result(result.loss, {name: result.parts[name] for name in ("positive", "p_positive")})
     scale = as_scale(temperature)
     rows = prepare(embeddings, ids, negatives, None)
-    check_ids("labels", labels, len(rows.ids))
+    check_ids("labels", labels, rows.size)
     views = len(rows.views)
     everyone = rows.joined if rows.alone else torch.cat(list(rows.everyone))
     classes = _classes(rows, labels)
@@ -82,12 +86,13 @@ def sup_con_loss(
 
 def _classes(rows: Rows, labels: Tensor | None) -> Tensor:
     """``(W * B,)`` class numbers from 0: known labels, then one for each unlabelled content."""
-    content: Tensor
-    contents, content = torch.unique(rows.all_ids, return_inverse=True)
+    content = torch.arange(rows.total, device=rows.joined.device)
+    if rows.all_ids is not None:
+        content = torch.unique(rows.all_ids, return_inverse=True)[1]
     if labels is None:
         return content
     known = labels if rows.alone else gather(labels)
-    shared = torch.full_like(contents, -1).scatter_reduce_(0, content, known, "amax")
+    shared = torch.full_like(content, -1).scatter_reduce_(0, content, known, "amax")
     known = torch.where(known < 0, shared[content], known)
     key = torch.stack([(known < 0).long(), torch.where(known < 0, content, known)])
     classes: Tensor = torch.unique(key, dim=1, return_inverse=True)[1]
@@ -101,7 +106,7 @@ def _mean_positive(rows: Rows, everyone: Tensor, classes: Tensor) -> Tensor:
     size = int(classes.max()) + 1
     total = everyone.new_zeros(size, everyone.shape[1]).index_add(0, number, everyone)
     count = torch.bincount(number, minlength=size)
-    mine = classes[rows.start : rows.start + len(rows.ids)].repeat(views)
+    mine = classes[rows.start : rows.start + rows.size].repeat(views)
     others = total[mine] - rows.joined
     similarity: Tensor = (rows.joined * others).sum(dim=1)
     return similarity / (count[mine] - 1)
@@ -110,13 +115,12 @@ def _mean_positive(rows: Rows, everyone: Tensor, classes: Tensor) -> Tensor:
 def _denominator(rows: Rows, everyone: Tensor, scale: float | Tensor) -> Tensor:
     """Log-sum-exp over all rows but the anchor itself, and the queue: ``(V * B,)``."""
     total = len(everyone)
-    number = torch.arange(total, device=everyone.device)
     if rows.alone:
-        pairs = kernel.Pairs(rows=(number, number))
+        pairs = kernel.Pairs(rows=(kernel.Cycle(0, total), kernel.Cycle(0, total)))
         found = kernel.logsumexp(rows.joined, None, scale, pairs=pairs, count="all", bound=bound(scale))
     else:
-        local = slice(rows.start, rows.start + len(rows.ids))
-        mine = torch.cat([part[local] for part in number.chunk(len(rows.views))])
+        number = torch.arange(total, device=everyone.device)
+        mine = number.view(-1, rows.total)[:, rows.start : rows.start + rows.size].reshape(-1)
         pairs = kernel.Pairs(rows=(mine, number))
         found = kernel.logsumexp(rows.joined, everyone, scale, pairs=pairs, count="all", bound=bound(scale))
     if rows.queue is None:
