@@ -12,7 +12,7 @@ from counterpoint.parts import Views
 from counterpoint.types import Batch, View
 from counterpoint_vision.views.colour import Pixels
 from counterpoint_vision.views.crop import resize
-from counterpoint_vision.views.engine import Images, Normalise, Triple, augment
+from counterpoint_vision.views.engine import Normalise, Triple, augment
 from counterpoint_vision.views.settings import Augmentation, draw
 
 MODALITY = "image"
@@ -28,11 +28,12 @@ class ImageViews(Views):
         augmentations: settings per view, those of role ``"global"`` first.
         mean: subtracted per channel, for values in [0, 1].
         std: divided by, per channel.
-        channels_last: memory format of the views.
-        plain_resize: shorter side before the centre crop of the plain view, over the first view's size.
+        channels_last: memory format of the views. Off, since converting in the encoder costs the same or less.
+        plain_resize: shorter side before the centre crop of the plain view, over the first view's size; None: 256 / 224
+            from 128 pixels on, 1 below.
 
     Raises:
-        ConfigError: no augmentation, a local one before a global one, or a std that is not positive.
+        ConfigError: no augmentation, a local one before a global one, a std that is not positive, ``plain_resize < 1``.
     """
 
     modalities = (MODALITY,)
@@ -50,6 +51,8 @@ class ImageViews(Views):
             raise ConfigError(message("augmentations", roles, "at least one, the global ones first"))
         if min(std) <= 0:
             raise ConfigError(message("std", std, "three positive numbers"))
+        if plain_resize is not None and plain_resize < 1:
+            raise ConfigError(message("plain_resize", plain_resize, "at least 1, or None"))
         self.augmentations = list(augmentations)
         self.mean, self.std = mean, std
         self.format = torch.channels_last if channels_last else torch.contiguous_format
@@ -59,36 +62,35 @@ class ImageViews(Views):
     def __call__(self, batch: Batch, generator: torch.Generator) -> list[View]:
         """One view per augmentation: float32 ``(B, 3, S, S)``, normalised."""
         images = images_of(batch)
-        sizes = torch.tensor([i.shape[1:] for i in images])
+        shapes = [i.shape[1:] for i in images] if isinstance(images, list) else [images.shape[2:]] * len(images)
+        sizes = torch.tensor(shapes)
         normalise = Normalise.of(self.mean, self.std, images[0].device)
         views = []
         for settings in self.augmentations:
-            out = self._empty(images, settings.size)
+            out = torch.empty(len(images), 3, settings.size, settings.size, device=images[0].device)
             augment(images, draw(settings, sizes, generator), settings, normalise, out)
-            views.append(View(out, MODALITY, settings.role))
+            views.append(View(out.contiguous(memory_format=self.format), MODALITY, settings.role))
         return views
 
     def plain(self, batch: Batch) -> list[View]:
         """One view: the shorter side resized to ``plain_resize * size``, then the centre ``size x size``."""
         images, size = images_of(batch), self.augmentations[0].size
-        out, normalise = self._empty(images, size), Normalise.of(self.mean, self.std, images[0].device)
-        for i, image in enumerate(images):
-            x = centre(image, round(self.plain_resize * size), size).float()
-            normalise.into(out[i : i + 1], Pixels(x[None]))
-        return [View(out, MODALITY)]
-
-    def _empty(self, images: Images, size: int) -> Tensor:
-        return torch.empty(len(images), 3, size, size, device=images[0].device).contiguous(memory_format=self.format)
+        out = torch.empty(len(images), 3, size, size, device=images[0].device)
+        normalise = Normalise.of(self.mean, self.std, out.device)
+        short = round(self.plain_resize * size)
+        for i, image in enumerate(images) if isinstance(images, list) else [(slice(None), images)]:
+            normalise.into(out[i], Pixels(centre(image, short, size).float()))
+        return [View(out.contiguous(memory_format=self.format), MODALITY)]
 
 
-def centre(image: Tensor, short: int, size: int) -> Tensor:
-    """Resize the shorter side to ``short >= size``, cut the centre ``size x size``: as torchvision."""
-    height, width = image.shape[1:]
+def centre(images: Tensor, short: int, size: int) -> Tensor:
+    """Resize the shorter side of ``(..., 3, H, W)`` to ``short``, cut the centre ``size x size``, as torchvision."""
+    height, width = images.shape[-2:]
     least = min(height, width)
     target = (int(short * height / least), int(short * width / least))
-    whole = resize(image, (0, 0, height, width), target)
+    whole = resize(images, (0, 0, height, width), target)
     top, left = (round((side - size) / 2.0) for side in target)
-    return whole[:, top : top + size, left : left + size]
+    return whole[..., top : top + size, left : left + size]
 
 
 def images_of(batch: Batch) -> Tensor | list[Tensor]:

@@ -43,7 +43,12 @@ def _down(kernel: list[float], x: Tensor) -> Tensor:
     """Filter ``(C, H, W)`` down the rows, reflecting at the border."""
     radius = len(kernel) // 2
     wide = functional.pad(x[None], (0, 0, radius, radius), mode="reflect")[0]
-    return _convolve(kernel, wide) if x.is_cuda or torch.backends.mkldnn.enabled else _add_shifted(kernel, wide)
+    return _convolve(kernel, wide) if x.is_cuda or _onednn() else _add_shifted(kernel, wide)
+
+
+def _onednn() -> bool:
+    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return available and bool(torch.backends.mkldnn.enabled)
 
 
 def _convolve(kernel: list[float], x: Tensor) -> Tensor:

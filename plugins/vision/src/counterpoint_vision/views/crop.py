@@ -108,11 +108,13 @@ def crop_each(images: Sequence[Tensor], boxes: Sequence[Sequence[int]], flip: Se
     return out
 
 
-def resize(image: Tensor, box: Sequence[int], size: tuple[int, int]) -> Tensor:
-    """Bilinear, antialiased resize of the ``box`` (top, left, height, width) of one uint8 image ``(3, H, W)``."""
+def resize(images: Tensor, box: Sequence[int], size: tuple[int, int]) -> Tensor:
+    """Bilinear, antialiased resize of the ``box`` (top, left, height, width) of uint8 images ``(..., 3, H, W)``."""
     top, left, height, width = box
-    crop = image[None, :, top : top + height, left : left + width]
-    if (height, width) != size:
-        crop = crop.contiguous(memory_format=torch.channels_last)  # else the resize copies it, ten times slower
-        crop = functional.interpolate(crop, size, mode="bilinear", antialias=True)
-    return crop[0]
+    crop = images[..., top : top + height, left : left + width]
+    if (height, width) == size:
+        return crop
+    batch = crop if crop.dim() == 4 else crop[None]
+    batch = batch.contiguous(memory_format=torch.channels_last)  # else the resize copies it, ten times slower
+    batch = functional.interpolate(batch, size, mode="bilinear", antialias=True)
+    return batch if crop.dim() == 4 else batch[0]

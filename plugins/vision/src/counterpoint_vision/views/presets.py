@@ -1,4 +1,7 @@
-"""The augmentations of the papers, as thin subclasses of `ImageViews`."""
+"""The augmentations of the papers, as thin subclasses of `ImageViews`.
+
+The defaults suit 32-pixel images (no blur, crops not too small); each docstring gives the paper's values at 224 pixels.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,30 @@ from counterpoint_vision.views.engine import Triple
 from counterpoint_vision.views.settings import Augmentation
 
 Range = tuple[float, float]
+BYOL_JITTER = (0.4, 0.4, 0.2, 0.1)
 
 
 def tenth(size: int) -> int:
-    """SimCLR's blur kernel: a tenth of the view's side, made odd (23 at 224 pixels)."""
-    return size // 10 | 1
+    """SimCLR's blur kernel: a tenth of the view's side, made odd and at least 3 (23 at 224 pixels)."""
+    return max(3, size // 10 | 1)
+
+
+def simclr_jitter(strength: float) -> tuple[float, float, float, float]:
+    """Strengths of brightness, contrast, saturation and hue: ``strength * (0.8, 0.8, 0.8, 0.2)``."""
+    return 0.8 * strength, 0.8 * strength, 0.8 * strength, 0.2 * strength
+
+
+def count(name: str, found: int, least: int) -> int:
+    """``found``, or a ConfigError when it is less than ``least``."""
+    if found < least:
+        raise ConfigError(message(name, found, f"at least {least}"))
+    return found
 
 
 class SimCLRViews(ImageViews):
     """SimCLR's augmentation (Chen et al. 2020, section 3 and appendix A).
 
-    The defaults are those for 32-pixel images (appendix B.9: half strength, no blur). At 224 pixels the paper has
-    ``strength=1.0, blur=(0.1, 2.0)``.
+    At 32 pixels half strength and no blur (appendix B.9); at 224 pixels ``strength=1.0, blur=(0.1, 2.0)``.
 
     Args:
         size: side of a view in pixels.
@@ -30,7 +45,7 @@ class SimCLRViews(ImageViews):
         strength: of the colour jitter: ``strength * (0.8, 0.8, 0.8, 0.2)``, in [0, 2.5].
         jitter_p: probability of colour jitter.
         gray_p: probability of a grey image.
-        blur: least and greatest sigma of the blur in pixels, or None.
+        blur: least and greatest sigma of the blur in pixels, or None; its kernel is a tenth of the size.
         blur_p: probability of blur.
         mean: subtracted per channel, for values in [0, 1].
         std: divided by, per channel.
@@ -58,7 +73,7 @@ class SimCLRViews(ImageViews):
             scale=scale,
             ratio=ratio,
             flip=flip,
-            jitter=(0.8 * strength, 0.8 * strength, 0.8 * strength, 0.2 * strength),
+            jitter=simclr_jitter(strength),
             jitter_p=jitter_p,
             gray_p=gray_p,
             blur=blur,
@@ -68,11 +83,82 @@ class SimCLRViews(ImageViews):
         super().__init__([settings] * count("views", views, 1), mean, std, channels_last)
 
 
-class MultiCropViews(ImageViews):
-    """SwAV's multi-crop (Caron et al. 2020): large global crops and small local ones.
+class MoCoViews(ImageViews):
+    """MoCo v2's augmentation (Chen et al. 2020b): SimCLR's at half strength, with larger crops.
 
-    The defaults suit 32-pixel images; the paper at 224 pixels: ``size=224, global_scale=(0.14, 1.0), local_size=96,
-    local_scale=(0.05, 0.14), locals=6, strength=1.0, blur=(0.1, 2.0)``.
+    At 224 pixels ``blur=(0.1, 2.0)``. MoCo v3 uses BYOL's: `BYOLViews`.
+
+    Args:
+        size: side of a view in pixels.
+        scale: least and greatest share of the image's area in a crop.
+        blur: least and greatest sigma of the blur in pixels, or None.
+        blur_p: probability of blur.
+        mean: subtracted per channel, for values in [0, 1].
+        std: divided by, per channel.
+        channels_last: memory format of the views.
+    """
+
+    def __init__(
+        self,
+        size: int = 32,
+        scale: Range = (0.2, 1.0),
+        blur: Range | None = None,
+        blur_p: float = 0.5,
+        mean: Triple = MEAN,
+        std: Triple = STD,
+        channels_last: bool = False,
+    ) -> None:
+        settings = Augmentation(size=size, scale=scale, jitter=simclr_jitter(0.5), blur=blur, blur_p=blur_p)
+        super().__init__([settings] * 2, mean, std, channels_last)
+
+
+class BYOLViews(ImageViews):
+    """BYOL's two unlike views (Grill et al. 2020, appendix B): one always blurred, one at times solarised.
+
+    Also the augmentation of MoCo v3, Barlow Twins and VICReg. At 224 pixels ``blur=(0.1, 2.0)``.
+
+    Args:
+        size: side of a view in pixels.
+        scale: least and greatest share of the image's area in a crop (MoCo v3 with a ResNet: (0.2, 1)).
+        blur: least and greatest sigma of the blur in pixels, or None; its kernel is a tenth of the size.
+        blur_p: probability of blur in the first and in the second view.
+        solarise_p: probability of solarisation in the first and in the second view.
+        mean: subtracted per channel, for values in [0, 1].
+        std: divided by, per channel.
+        channels_last: memory format of the views.
+    """
+
+    def __init__(
+        self,
+        size: int = 32,
+        scale: Range = (0.08, 1.0),
+        blur: Range | None = None,
+        blur_p: Range = (1.0, 0.1),
+        solarise_p: Range = (0.0, 0.2),
+        mean: Triple = MEAN,
+        std: Triple = STD,
+        channels_last: bool = False,
+    ) -> None:
+        pair = [
+            Augmentation(
+                size=size,
+                scale=scale,
+                jitter=BYOL_JITTER,
+                blur=blur,
+                blur_p=blurred,
+                blur_kernel=tenth(size),
+                solarise_p=solarised,
+            )
+            for blurred, solarised in zip(blur_p, solarise_p)
+        ]
+        super().__init__(pair, mean, std, channels_last)
+
+
+class MultiCropViews(ImageViews):
+    """SwAV's multi-crop (Caron et al. 2020): two large global crops and several small local ones.
+
+    At 224 pixels: ``global_scale=(0.14, 1.0), local_size=96, local_scale=(0.05, 0.14), locals=6, strength=1.0,
+    blur=(0.1, 2.0)``.
 
     Args:
         size: side of a global view in pixels.
@@ -102,14 +188,49 @@ class MultiCropViews(ImageViews):
         std: Triple = STD,
         channels_last: bool = False,
     ) -> None:
-        jitter = (0.8 * strength, 0.8 * strength, 0.8 * strength, 0.2 * strength)
+        jitter = simclr_jitter(strength)
         large = Augmentation(size=size, scale=global_scale, jitter=jitter, blur=blur, blur_p=blur_p)
         small = Augmentation(size=local_size, scale=local_scale, jitter=jitter, blur=blur, blur_p=blur_p, role="local")
         super().__init__([large] * 2 + [small] * count("locals", locals, 0), mean, std, channels_last)
 
 
-def count(name: str, found: int, least: int) -> int:
-    """``found``, or a ConfigError when it is less than ``least``."""
-    if found < least:
-        raise ConfigError(message(name, found, f"at least {least}"))
-    return found
+class DINOViews(ImageViews):
+    """DINO's multi-crop (Caron et al. 2021): BYOL's two unlike global views, and local ones of a weaker kind.
+
+    At 224 pixels: ``global_scale=(0.4, 1.0), local_size=96, local_scale=(0.05, 0.4), locals=8, blur=(0.1, 2.0)``. The
+    official code resizes with a bicubic filter, this with a bilinear one.
+
+    Args:
+        size: side of a global view in pixels.
+        local_size: side of a local view in pixels.
+        locals: number of local views.
+        global_scale: share of the image's area in a global crop.
+        local_scale: share of the image's area in a local crop.
+        blur: least and greatest sigma of the blur in pixels, or None.
+        blur_p: probability of blur in the first global, the second global and the local views.
+        solarise_p: probability of solarisation in the second global view.
+        mean: subtracted per channel, for values in [0, 1].
+        std: divided by, per channel.
+        channels_last: memory format of the views.
+    """
+
+    def __init__(
+        self,
+        size: int = 32,
+        local_size: int = 16,
+        locals: int = 4,
+        global_scale: Range = (0.4, 1.0),
+        local_scale: Range = (0.08, 0.4),
+        blur: Range | None = None,
+        blur_p: Triple = (1.0, 0.1, 0.5),
+        solarise_p: float = 0.2,
+        mean: Triple = MEAN,
+        std: Triple = STD,
+        channels_last: bool = False,
+    ) -> None:
+        first, second = (
+            Augmentation(size, global_scale, jitter=BYOL_JITTER, blur=blur, blur_p=p, solarise_p=s)
+            for p, s in zip(blur_p, (0.0, solarise_p))
+        )
+        small = Augmentation(local_size, local_scale, jitter=BYOL_JITTER, blur=blur, blur_p=blur_p[2], role="local")
+        super().__init__([first, second, *[small] * count("locals", locals, 0)], mean, std, channels_last)

@@ -47,6 +47,7 @@ class Augmentation:
     def __post_init__(self) -> None:
         for name in ("flip", "jitter_p", "gray_p", "blur_p", "solarise_p"):
             _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "a probability in [0, 1]")
+        _require(self.role in ("global", "local"), "role", repr(self.role), "'global' or 'local'")
         _require(self.size >= 1, "size", self.size, "pixels, at least 1")
         _require(0 < self.scale[0] <= self.scale[1] <= 1, "scale", self.scale, "0 < least <= greatest <= 1")
         _require(0 < self.ratio[0] <= self.ratio[1], "ratio", self.ratio, "0 < least <= greatest")
@@ -54,10 +55,8 @@ class Augmentation:
         _require(fine, "jitter", self.jitter, "strengths >= 0, that of hue at most 0.5")
         if self.blur is not None:
             _require(0 < self.blur[0] <= self.blur[1], "blur", self.blur, "0 < least <= greatest sigma, or None")
-        if self.blur_kernel is not None:
-            _require(
-                self.blur_kernel % 2 == 1 and self.blur_kernel > 0, "blur_kernel", self.blur_kernel, "odd, or None"
-            )
+        odd = self.blur_kernel is None or (self.blur_kernel > 0 and self.blur_kernel % 2 == 1)
+        _require(odd, "blur_kernel", self.blur_kernel, "an odd number of taps, or None")
 
 
 def _require(fine: bool, name: str, found: object, allowed: str) -> None:
