@@ -158,6 +158,7 @@ def knn(untrained: float, trained: float, queries: int = 1000, steps: int = 400)
         ({"train__loss": [4.2, 4.3] * 10}, "at chance"),
         ({"train__loss": [3.2, 3.3] * 10}, "healthy"),
         ({"train__loss": [4.0, 4.5, 5.0, 5.3] + [5.2 - 0.05 * i for i in range(16)]}, "healthy"),
+        ({"train__loss": [5.53 - 0.004 * i for i in range(20)]}, "too early"),
         ({"batch__positive": 0.105}, "at chance"),
         ({"train__chance": None, "batch__positive": 0.955, "batch__negative": 0.95, "batch__std": 0.2}, "collapsed"),
         ({"train__chance": None, "batch__positive": 0.105}, "at chance"),
@@ -190,12 +191,22 @@ def test_a_gain_counts_when_it_is_beyond_the_samples_noise() -> None:
     assert early.state == "too early" and "kNN is 25.0%, the untrained encoder's was 30.0%" in early.text
 
 
+def test_few_dimensions_are_enough_where_the_knn_gains() -> None:
+    few = numbers(batch__rankme=9.0)
+    assert verdict(few | knn(0.30, 0.31)).state == "dimensional collapse"
+    assert verdict(few | knn(0.30, 0.50)).state == "healthy"
+
+
 @pytest.mark.parametrize(
     ("changes", "remedy"),
     [
         ({}, "train for more epochs"),
         ({"train__loss": [5.5] * 4 + [3.0, 3.01] * 8}, "weaken the augmentation (larger crops, less colour)"),
         ({"batch__positive": 0.95}, "strengthen the augmentation (smaller crops, more colour)"),
+        (
+            {"train__chance": None, "batch__negative": [0.02 * i for i in range(20)], "batch__positive": 0.8},
+            "lower optimization.lr by a factor of 3",
+        ),
     ],
 )
 def test_what_to_do_about_an_encoder_no_better_than_untrained(changes: dict[str, Any], remedy: str) -> None:

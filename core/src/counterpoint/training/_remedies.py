@@ -12,6 +12,8 @@ RAISE = "raise optimization.lr by a factor of 3"
 LOOK = "look at one batch of views side by side, row by row"
 MOMENTUM = "raise the target's momentum (0.996)"
 EPSILON = "lower epsilon (0.03)"
+DRAWING_TOGETHER = 0.02
+"""Rise of the mean cosine of different samples from one fifth of the run to the next."""
 STILL_FALLING = 0.01
 """Of the loss, from one fifth of the run to the next."""
 
@@ -55,7 +57,7 @@ def advice(state: str, method: str | None, numbers: Mapping[str, float]) -> Advi
     if state == "dimensional collapse":
         return _LOW_RANK.get(name) or _low_rank(numbers)
     if state == "not better than untrained":
-        return _not_better(numbers)
+        return _drawing_together(name, numbers) or _not_better(numbers)
     return "", ""
 
 
@@ -88,6 +90,14 @@ def _low_rank(numbers: Mapping[str, float]) -> Advice:
             "lower the temperature (0.1)",
         )
     return "the predictor or the target lags behind the encoder", LOWER
+
+
+def _drawing_together(name: str, numbers: Mapping[str, float]) -> Advice | None:
+    """Without negatives a falling loss proves nothing while different samples score ever higher."""
+    if "chance" in numbers or numbers.get("negative", 0) - numbers.get("negative before", 0) < DRAWING_TOGETHER:
+        return None
+    remedy = (_COLLAPSED.get(name) or _collapsed(numbers))[1]
+    return "different samples are embedded ever closer together, on the way to collapse", remedy
 
 
 def _not_better(numbers: Mapping[str, float]) -> Advice:

@@ -41,6 +41,9 @@ LOW_RANK = 0.1  # of what the rank could be; trained embeddings keep a third and
 LOW_RANK_LEAST = 3.0  # and never below: with few dimensions a tenth is nothing
 AT_CHANCE = 0.02  # of the chance level: what noise and a temperature of 0.5 leave between a loss and chance
 FLAT = 1 / 3  # of the chance level: a loss that never fell is held against a run when it is within this of chance
+FALLEN = 0.01  # of the chance level: a loss that fell by less since its highest has not fallen
+FALLING = 0.002  # of the chance level, from one fifth of the run to the next: near chance, but on its way
+NOISE = 3  # standard errors: a difference of two means that is smaller is none
 SEPARATED = 0.01  # mean cosine of positives over that of negatives: 0 where views of a sample share nothing
 EQUAL = 0.9  # mean cosine of negatives: above it, positives that are not separated mean that all scores are equal
 WORSE = 1.2  # times the chance level: worse than knowing nothing; a loss this high has blown up
@@ -129,6 +132,7 @@ def _numbers(metrics: Metrics) -> dict[str, float]:
     numbers["points"] = len(loss)
     if loss:
         numbers["fall"], numbers["noise"] = _fall(_fifths(loss))
+        numbers["drop"], numbers["drop noise"] = _fall(_fifths(loss)[-2:])
     rates = [value for _, value in metrics.get("train/learning_rate", ())]
     if rates:
         numbers["highest learning rate"] = max(rates)
@@ -223,7 +227,10 @@ def _separated(n: dict[str, float]) -> bool:
 
 def _at_chance(n: dict[str, float]) -> Found:
     if "chance" in n and n["chance"] - n["loss"] < AT_CHANCE * n["chance"]:
-        return _held_against(n, f"the loss is {n['loss']:.2f}, chance is {n['chance']:.2f}")
+        text = f"the loss is {n['loss']:.2f}, chance is {n['chance']:.2f}"
+        if n["drop"] > max(NOISE * n["drop noise"], FALLING * n["chance"]):
+            return "too early", f"Too early to say: {text}, but it falls."
+        return _held_against(n, text)
     if not _separated(n):
         text = f"views of one sample score {n['positive']:.2f}, of different samples {n['negative']:.2f}"
         return _held_against(n, text)
@@ -233,7 +240,7 @@ def _at_chance(n: dict[str, float]) -> Found:
 def _flat(n: dict[str, float]) -> Found:
     if "chance" not in n or n["chance"] - n["loss"] > FLAT * n["chance"]:
         return None
-    if n["fall"] > max(2 * n["noise"], AT_CHANCE * n["chance"]):
+    if n["fall"] > max(NOISE * n["noise"], FALLEN * n["chance"]):
         return None
     return _held_against(n, f"the loss is {n['loss']:.2f}, chance is {n['chance']:.2f}, and it does not fall")
 
@@ -246,6 +253,8 @@ def _held_against(n: dict[str, float], text: str) -> Found:
 
 
 def _low_rank(n: dict[str, float]) -> Found:
+    if _gain(n) > 2 * _knn_error(n):
+        return None  # few dimensions, but the right ones: the data may have no more
     if "rank" in n and n["rank"] < max(LOW_RANK_LEAST, LOW_RANK * n["rank limit"]) < n["rank limit"]:
         text = f"the embeddings use {n['rank']:.1f} of {n['rank limit']:.0f} dimensions"
         return "dimensional collapse", f"Dimensional collapse: {text}."
@@ -255,7 +264,7 @@ def _low_rank(n: dict[str, float]) -> Found:
 def _not_better(n: dict[str, float]) -> Found:
     if "knn" not in n or "untrained knn" not in n:
         return None
-    if n["knn"] > n["untrained knn"] + _knn_error(n):
+    if _gain(n) > _knn_error(n):
         return None
     text = f"kNN is {n['knn']:.1%}, the untrained encoder's was {n['untrained knn']:.1%}"
     if n["step"] < EARLY_CHANCE:
@@ -263,12 +272,17 @@ def _not_better(n: dict[str, float]) -> Found:
     return "not better than untrained", f"Not better than untrained: {text}."
 
 
+def _gain(n: dict[str, float]) -> float:
+    """KNN accuracy above the untrained encoder's; 0 where it is not known."""
+    return n["knn"] - n["untrained knn"] if "knn" in n and "untrained knn" in n else 0.0
+
+
 def _knn_error(n: dict[str, float]) -> float:
     """One standard error of the difference of two accuracies: less than that above the baseline is no gain.
 
     One and not two, for both are measured on the same samples and the difference is surer than independent ones'.
     """
-    variance = sum(n[name] * (1 - n[name]) for name in ("knn", "untrained knn"))
+    variance = sum(n.get(name, 0.0) * (1 - n.get(name, 0.0)) for name in ("knn", "untrained knn"))
     return math.sqrt(variance / n.get("queries", 1000))
 
 
