@@ -1,0 +1,175 @@
+"""Write the generated parts of README.md and docs/: tables come from the code and from result files, never from a hand.
+
+    python docs/generate.py           write them
+    python docs/generate.py --check   fail if one is stale
+
+A part stands between ``<!-- generated:name -->`` and ``<!-- /generated:name -->``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from counterpoint import plugin as plugins
+from counterpoint.evaluation.table import markdown
+from counterpoint.listing import KINDS
+from counterpoint.methods.registry import METHODS
+from counterpoint.training.needs import lacks
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "docs" / "results"
+PART = re.compile(r"(<!-- generated:([\w-]+) -->\n).*?(<!-- /generated:\2 -->)", re.DOTALL)
+ABSENT = "*Not measured yet.*"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def working() -> list[plugins.Plugin]:
+    """The plugins that work here, ours (a third party's do not belong into our docs)."""
+    return [f.plugin for f in plugins.discover() if f.plugin is not None and f.distribution.startswith("counterpoint-")]
+
+
+def recipes() -> str:
+    """Methods × plugins."""
+    found = working()
+    rows = []
+    for name, part in METHODS.items():
+        cells = []
+        for plugin in found:
+            missing = lacks(plugin, part)
+            cells.append(f"needs {', '.join(sorted(missing))}" if missing else f"`{plugin.name}/{name}`")
+        rows.append([name, part.summary, *cells])
+    return table(["method", "idea", *(plugin.name for plugin in found)], rows)
+
+
+def parts() -> str:
+    """Every plugin's parts."""
+    rows = []
+    for plugin in working():
+        for kind in KINDS:
+            for name, part in getattr(plugin, kind).items():
+                rows.append([plugin.name, kind, f"`{name}`", part.summary, ", ".join(sorted(part.capabilities))])
+    return table(["plugin", "kind", "name", "what it is", "capabilities"], rows)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def demo() -> str:
+    """The demo's own evaluation."""
+    found = _read(RESULTS / "demo.json")
+    return ABSENT if found is None else markdown(found["metrics"], classes=found.get("classes"))
+
+
+def _spread(values: list[float]) -> str:
+    if len(values) < 2:
+        return f"{100 * values[0]:.1f}"
+    return f"{100 * fmean(values):.1f} ± {100 * stdev(values):.1f}"
+
+
+def methods() -> str:
+    """Claims of the core methods: kNN and linear probe, mean ± std over seeds."""
+    rows = []
+    for path in sorted((RESULTS / "claims").glob("vision-*.json")):
+        found = _read(path)
+        if found is None or "rows" not in found:
+            continue
+        name = path.stem.removeprefix("vision-")
+        cells = []
+        for row in ("learnt", "untrained", "raw input"):
+            for metric in ("knn[k=20,T=0.07]", "linear[lbfgs]"):
+                values = [v for v in found["rows"][row].get(metric, []) if v is not None]
+                cells.append(_spread(values) if values else "–")
+        gains = [
+            a - b
+            for a, b in zip(found["rows"]["learnt"]["knn[k=20,T=0.07]"], found["rows"]["untrained"]["knn[k=20,T=0.07]"])
+        ]
+        rows.append([name, *cells[:4], cells[4], f"+{_spread(gains)}", f"{fmean(found['seconds']):.0f} s"])
+    head = ["method", "kNN", "linear", "untrained kNN", "untrained linear", "raw kNN", "gain (kNN)", "training"]
+    return table(head, rows) if rows else ABSENT
+
+
+def dcl() -> str:
+    """The claim of decoupling."""
+    found = _read(RESULTS / "claims" / "vision-dcl.json")
+    if found is None:
+        return ABSENT
+    rows = []
+    for key, entry in found.items():
+        if not key.startswith("batch "):
+            continue
+        ours, theirs = entry["DCL"]["test"], entry["InfoNCE"]["test"]
+        gaps = [100 * (a - b) for a, b in zip(ours, theirs)]
+        rows.append([key[6:], _spread(theirs), _spread(ours), " ".join(f"{g:+.1f}" for g in gaps), f"{fmean(gaps):+.1f}"])
+    return table(["batch", "InfoNCE kNN", "DCL kNN", "DCL − InfoNCE, seed by seed", "mean"], rows)
+
+
+def bench(name: str) -> Callable[[], str]:
+    """A benchmark's rows as they were measured."""
+
+    def write() -> str:
+        found = _read(RESULTS / "bench" / f"{name}.json")
+        if found is None:
+            return ABSENT
+        rows = found["rows"] if isinstance(found, dict) else found
+        head = list(dict.fromkeys(key for row in rows for key in row))
+        cells = [[_number(row.get(key, "")) for key in head] for row in rows]
+        return table(head, cells)
+
+    return write
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    return str(value)
+
+
+WRITERS: dict[str, Callable[[], str]] = {
+    "recipes": recipes,
+    "parts": parts,
+    "demo": demo,
+    "methods": methods,
+    "dcl": dcl,
+    **{f"bench-{name}": bench(name) for name in ("losses", "views", "knn", "gradient_caching", "training")},
+}
+
+
+def generated(text: str) -> str:
+    """``text`` with every generated part as it should be now."""
+    return PART.sub(lambda m: f"{m[1]}{WRITERS[m[2]]()}\n{m[3]}", text)
+
+
+def pages() -> list[Path]:
+    """Every page that may have generated parts."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def stale() -> list[Path]:
+    """Pages whose generated parts are not what they should be."""
+    return [page for page in pages() if (text := page.read_text(encoding="utf-8")) != generated(text)]
+
+
+def main(arguments: list[str]) -> int:
+    """Write, or with ``--check`` only compare."""
+    changed = stale()
+    for page in changed:
+        if "--check" not in arguments:
+            page.write_text(generated(page.read_text(encoding="utf-8")), encoding="utf-8")
+        print(f"{'stale' if '--check' in arguments else 'written'}: {page.relative_to(ROOT)}")
+    return 1 if changed and "--check" in arguments else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,117 @@
+"""What every claim does: train by the product's own commands, choose on val, measure on test, write mean and spread.
+
+Each trial is a `counterpoint pretrain` and a `counterpoint evaluate`, so anybody can repeat one by hand. Trials are kept
+under ``$COUNTERPOINT_CLAIMS`` (default: runs/claims) by a hash of their options: an interrupted claim goes on where it was.
+``COUNTERPOINT_SMOKE=1`` shrinks a claim to one seed and a few steps on built-in data: it exercises everything and shows
+nothing, and asserts no gain.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from counterpoint.evaluation.stats import paired_difference
+
+ROOT = Path(__file__).resolve().parents[2]
+SMOKE = bool(os.environ.get("COUNTERPOINT_SMOKE"))
+SMOKE_WORDS = ("--data", "photographs", "--dataset.train_patches", "40", "--max_steps", "4")
+KNN = "knn[k=20,T=0.07]"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training: options of ``counterpoint pretrain``, the recipe first, without seed and output."""
+
+    words: tuple[str, ...]
+    seed: int
+
+    def options(self) -> list[str]:
+        """Every option but the output directory."""
+        quiet = ("--tensorboard", "false", "--progress", "false", "--monitor_epochs", "100000", "--threads", "1")
+        return [*self.words, *(SMOKE_WORDS if SMOKE else ()), "--seed", str(self.seed), *quiet]
+
+    @property
+    def folder(self) -> Path:
+        """Its run directory."""
+        home = Path(os.environ.get("COUNTERPOINT_CLAIMS", ROOT / "runs" / "claims"))
+        name = hashlib.blake2b(json.dumps(self.options()).encode(), digest_size=6).hexdigest()
+        return home / f"{self.words[0].replace('/', '-')}-{self.seed}-{name}"
+
+
+def measure(trial: Trial, split: str) -> dict[str, Any]:
+    """Train (unless it was), evaluate on ``split`` (unless it was): rows of metrics, and seconds of training."""
+    path = trial.folder / f"evaluation-{split}.json"
+    if not path.is_file():
+        if not (trial.folder / "run.json").is_file():
+            _command(["pretrain", *trial.options(), "--out", str(trial.folder), "--overwrite"])
+        _command(["evaluate", str(trial.folder), "--split", split])
+    rows = json.loads(path.read_text(encoding="utf-8"))["metrics"]
+    run = json.loads((trial.folder / "run.json").read_text(encoding="utf-8"))
+    return {"rows": rows, "seconds": run["seconds"], "steps": run["steps"], "versions": run["versions"]}
+
+
+def _command(words: Sequence[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "counterpoint.cli", *words],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COUNTERPOINT_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise RuntimeError(f"counterpoint {' '.join(words)}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+
+
+def measure_all(trials: Iterable[Trial], split: str) -> dict[Trial, dict[str, Any]]:
+    """Measure trials, one per core at a time (each trains with one thread)."""
+    trials = list(dict.fromkeys(trials))
+    with ThreadPoolExecutor(max_workers=max(1, os.cpu_count() or 1)) as pool:
+        return dict(zip(trials, pool.map(lambda trial: measure(trial, split), trials)))
+
+
+def choose(grid: Sequence[tuple[str, ...]], seed: int, metric: str = KNN) -> tuple[tuple[str, ...], dict[str, float]]:
+    """The options of ``grid`` whose learnt encoder is best on *val*, and every value that was compared."""
+    found = measure_all([Trial(words, seed) for words in grid], "val")
+    values = {trial.words: row["rows"]["learnt"][metric] for trial, row in found.items()}
+    best = max(values, key=lambda words: values[words])
+    return best, {" ".join(words): value for words, value in values.items()}
+
+
+def finals(words: tuple[str, ...], seeds: Sequence[int]) -> list[dict[str, Any]]:
+    """The chosen options over ``seeds``, measured on *test*."""
+    found = measure_all([Trial(words, seed) for seed in seeds], "test")
+    return [found[Trial(words, seed)] for seed in seeds]
+
+
+def values(found: Sequence[dict[str, Any]], row: str = "learnt", metric: str = KNN) -> list[float]:
+    """One metric of one row, seed by seed."""
+    return [one["rows"][row][metric] for one in found]
+
+
+def gain(ours: Sequence[float], theirs: Sequence[float]) -> Any:
+    """Paired difference over seeds: mean, std, 95 % interval."""
+    return paired_difference(ours, theirs)
+
+
+def write(name: str, result: dict[str, Any]) -> Path:
+    """Write a claim's result where the tables are generated from; a smoke run goes to the claims' own folder."""
+    results = Path(os.environ.get("COUNTERPOINT_RESULTS", ROOT / "docs" / "results"))
+    path = Trial(("smoke",), 0).folder.parent / f"{name}.json" if SMOKE else results / "claims" / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def expect(condition: Callable[[], bool], text: str) -> None:
+    """Assert a claim, except in a smoke run, which shows nothing."""
+    if not SMOKE:
+        assert condition(), text
