@@ -20,6 +20,9 @@ class BarlowTwins(SimCLR):
         objective: the Barlow Twins objective by default.
         projector: in_dim -> head; 3 layers of 512 by default (paper: 8192).
 
+    Raises:
+        ConfigError: an objective that does not compare embeddings.
+
     Source: Zbontar et al. 2021 (arXiv 2103.03230).
     """
 
@@ -27,4 +30,4 @@ class BarlowTwins(SimCLR):
         self, encoder: Encoder, objective: Objective | None = None, projector: HeadFactory | None = None
     ) -> None:
         wide = partial(Projector, hidden_dim=512, out_dim=512, layers=3)
-        super().__init__(encoder, objective or BarlowTwinsObjective(), projector or wide)
+        super().__init__(encoder, BarlowTwinsObjective() if objective is None else objective, projector or wide)

@@ -1,10 +1,16 @@
 """What every method is: encoder, heads and objectives, and what they need, as a LightningModule.
 
 A method sees views and says a loss; it knows nothing of modality, files or schedules. Under Lightning the trainer calls
-the hooks; in a loop of one's own the same three lines do::
+the hooks; in a loop of one's own (``DistributedDataParallel(method)`` included) the same lines do::
 
-    step = method.step(views, batch)
-    step.loss.backward(); method.after_backward(); optimizer.step()
+    method.total_steps = steps                  # for schedules; left at 0, they stand at their start
+    optimizer = AdamW(method.parameter_groups(), lr=1e-3)
+    ...
+    step = method(views, batch)
+    step.loss.backward()
+    method.after_backward()
+    optimizer.step()
+    optimizer.zero_grad()
     method.after_step()
 """
 
@@ -13,7 +19,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import fields
-from itertools import groupby
 from typing import Any, ClassVar
 
 import lightning
@@ -21,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from counterpoint.errors import ConfigError, ShapeError, message
+from counterpoint.nn import rows
 from counterpoint.nn.chunks import encode_in_chunks
 from counterpoint.objectives.gather import world_size
 from counterpoint.parts import Encoder
@@ -35,33 +41,45 @@ class Method(lightning.LightningModule, ABC):
     Attributes:
         needs: capabilities that the encoder must have.
         min_views: views that a batch must bring.
+        head_per_tower: whether towers of several widths are welcome, each with a head of its own.
         encoder: what is learnt and kept; heads are thrown away.
-        micro_batch: rows through the encoder at once (gradient caching), or None for all.
-        total_steps: length of the training, for schedules; the trainer sets it.
+        micro_batch: samples through the encoder at once (gradient caching), or None for all.
+        total_steps: length of the training, for schedules; the trainer sets it. 0: unknown, schedules stay at their
+            start and nothing is frozen.
         optimization: method -> what ``configure_optimizers`` returns; the trainer sets it.
         last_step: what the last training step told, for monitors.
         steps: optimiser steps done (a buffer: it is saved and resumed).
+
+    Raises:
+        ConfigError: an encoder without a capability that the method needs, or with towers that it has no heads for.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
     min_views: ClassVar[int] = 2
+    head_per_tower: ClassVar[bool] = False
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
-        missing = self.needs - encoder.capabilities
-        if missing:
-            name = type(self).__name__
-            raise ConfigError(
-                f"{name} needs {', '.join(sorted(missing))}, which {type(encoder).__name__} does not have "
-                f"(it has: {', '.join(sorted(encoder.capabilities)) or 'none'})"
-            )
+        self._check_encoder(encoder)
         self.encoder = encoder
         self.micro_batch: int | None = None
-        self.total_steps = 1
+        self.total_steps = 0
         self.optimization: Callable[[Method], Any] | None = None
         self.last_step: Step | None = None
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self.steps: Tensor
+
+    def _check_encoder(self, encoder: Encoder) -> None:
+        name, missing = type(self).__name__, self.needs - encoder.capabilities
+        if missing:
+            wanted, has = (", ".join(sorted(names)) or "none" for names in (missing, encoder.capabilities))
+            raise ConfigError(f"{name} needs {wanted}, which {type(encoder).__name__} does not have (it has: {has})")
+        dims: dict[str, int] = getattr(encoder, "dims", {})
+        if len(set(dims.values())) > 1 and not self.head_per_tower:
+            widths = ", ".join(f"{modality} {dim}" for modality, dim in dims.items())
+            raise ConfigError(
+                message(f"{name}: encoder", f"towers of unequal width ({widths})", "one width", "Or use Pair.")
+            )
 
     @abstractmethod
     def step(self, views: list[View], batch: Batch) -> Step:
@@ -72,6 +90,12 @@ class Method(lightning.LightningModule, ABC):
             batch: for content ids and labels.
         """
 
+    def forward(self, views: list[View], batch: Batch) -> Step:
+        """Check the views, take the `step`, and keep what it told as ``last_step``."""
+        self.check(views, batch)
+        self.last_step = self.step(views, batch)
+        return self.last_step
+
     def after_backward(self) -> None:
         """Between backward and the optimiser's step: drop gradients of what is frozen."""
 
@@ -79,21 +103,31 @@ class Method(lightning.LightningModule, ABC):
         """After the optimiser's step: follow, enqueue, count. Overriding methods call ``super().after_step()``."""
         self.steps += 1
 
-    def encode(self, views: list[View], encoder: nn.Module | None = None) -> list[Encoding]:
+    def encode(self, views: list[View], encoder: nn.Module | None = None, pooled_only: bool = False) -> list[Encoding]:
         """Encode views; consecutive ones of equal modality and shape go through the network together (SwAV's rule).
 
         Args:
             views: at least one.
             encoder: another one than the method's own, e.g. a momentum twin's.
+            pooled_only: leave tokens out; with a ``micro_batch`` they would stay in memory for the whole batch.
+
+        Raises:
+            ConfigError: a ``micro_batch`` for views that cannot be cut into rows.
         """
         network = self.encoder if encoder is None else encoder
         encodings: list[Encoding] = []
-        for _, same in groupby(views, key=lambda v: (v.modality, tuple(v.data.shape))):
-            group = list(same)
-            joined = View(torch.cat([v.data for v in group]), group[0].modality, group[0].role)
-            rows = joined.data.shape[0] if self.micro_batch is None else self.micro_batch
-            encodings += _split(encode_in_chunks(network, joined, rows), len(group))
+        for group in _alike(views):
+            joined = View(rows.join([view.data for view in group]), group[0].modality, group[0].role)
+            if self.micro_batch is None:
+                encoding = network(joined)
+            else:
+                encoding = encode_in_chunks(network, joined, self.micro_batch * len(group), pooled_only)
+            encodings += _split(encoding, len(group))
         return encodings
+
+    def pooled(self, views: list[View], encoder: nn.Module | None = None) -> list[Tensor]:
+        """The pooled encodings ``(B, D)`` of views, see `encode`."""
+        return [encoding.pooled for encoding in self.encode(views, encoder, pooled_only=True)]
 
     def frozen(self, share: float) -> bool:
         """Whether the training is still in its first ``share``."""
@@ -103,15 +137,22 @@ class Method(lightning.LightningModule, ABC):
         """Samples of this step over all ranks."""
         return len(batch) * world_size()
 
-    def check(self, views: list[View]) -> None:
-        """Refuse too few views.
+    def check(self, views: list[View], batch: Batch) -> None:
+        """Refuse what no method can learn from.
 
         Raises:
-            ShapeError: there are fewer than ``min_views``.
+            ShapeError: fewer than ``min_views`` views, views of another number of rows than the batch, or one sample.
         """
+        name = type(self).__name__
         if len(views) < self.min_views:
-            found = f"{len(views)} view(s)"
-            raise ShapeError(message(f"{type(self).__name__}: views", found, f"at least {self.min_views}"))
+            raise ShapeError(message(f"{name}: views", f"{len(views)} view(s)", f"at least {self.min_views}"))
+        if self.global_rows(batch) < 2:
+            todo = "Samples are compared with each other: raise batch_size."
+            raise ShapeError(message(f"{name}: batch", f"{len(batch)} sample(s)", "at least 2", todo))
+        for number, view in enumerate(views):
+            found = rows.count(view.data)
+            if found is not None and found != len(batch):
+                raise ShapeError(message(f"{name}: views[{number}]", f"{found} rows", f"{len(batch)}, as in the batch"))
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Trainable parameters in two groups: matrices and kernels, then biases, norms and scalars without decay."""
@@ -124,9 +165,8 @@ class Method(lightning.LightningModule, ABC):
 
     def training_step(self, batch: tuple[Batch, list[View]], batch_idx: int) -> Tensor:
         """Lightning's step over ``(batch, views)``."""
-        self.check(batch[1])
-        self.last_step = self.step(batch[1], batch[0])
-        return self.last_step.loss
+        step: Step = self(batch[1], batch[0])
+        return step.loss
 
     def on_after_backward(self) -> None:
         """Lightning's hook for `after_backward`."""
@@ -144,12 +184,24 @@ class Method(lightning.LightningModule, ABC):
             ConfigError: it was not set.
         """
         if self.optimization is None:
-            raise ConfigError(
-                message(
-                    "optimization", "None", "a function method -> optimiser", "pretrain() sets it; set it yourself."
-                )
-            )
+            todo = "pretrain() sets it; set it yourself."
+            raise ConfigError(message("optimization", "None", "a function method -> optimiser", todo))
         return self.optimization(self)
+
+
+def _alike(views: list[View]) -> list[list[View]]:
+    """Runs of consecutive views that can be joined; a view whose data has no rows stands alone."""
+    groups: list[list[View]] = []
+    last: Any = None
+    for view in views:
+        layout = rows.layout(view.data)
+        key = None if layout is None else (view.modality, layout)
+        if key is not None and key == last:
+            groups[-1].append(view)
+        else:
+            groups.append([view])
+        last = key
+    return groups
 
 
 def _split(encoding: Encoding, parts: int) -> list[Encoding]:
@@ -158,21 +210,3 @@ def _split(encoding: Encoding, parts: int) -> list[Encoding]:
         value = getattr(encoding, field.name)
         columns.append([None] * parts if value is None else value.chunk(parts))
     return [Encoding(*row) for row in zip(*columns)]
-
-
-def head(factory: HeadFactory | None, default: HeadFactory, in_dim: int) -> nn.Module:
-    """The head that ``factory`` (or ``default``) makes for ``in_dim`` inputs."""
-    return (factory or default)(in_dim)
-
-
-def width(module: nn.Module, in_dim: int) -> int:
-    """Width of a head's output: its ``out_dim``, else what comes out of it for a row of zeros."""
-    known = getattr(module, "out_dim", None)
-    if isinstance(known, int):
-        return known
-    training = module.training
-    module.eval()
-    with torch.no_grad():
-        found = int(module(torch.zeros(1, in_dim)).shape[1])
-    module.train(training)
-    return found

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from counterpoint.methods.base import HeadFactory, head, width
+from counterpoint.methods._common import detached, mean, require, width
+from counterpoint.methods.base import HeadFactory
 from counterpoint.methods.momentum import MomentumMethod
 from counterpoint.nn.heads import Predictor, Projector
 from counterpoint.objectives import NegativeCosine, Objective
@@ -15,12 +16,17 @@ from counterpoint.types import Batch, Step, View
 class BYOL(MomentumMethod):
     """Bootstrap your own latent. The predictor and the slow target keep it from collapsing.
 
+    The loss is the sum of the two directions, as in the paper. The first two views are used.
+
     Args:
         encoder: what is learnt.
         objective: 2 - 2 cosine by default.
-        projector: in_dim -> head; two layers by default (paper: 4096 hidden, 256 out).
-        predictor: out_dim -> head; two layers by default (paper: 4096 hidden).
+        projector: in_dim -> head; two layers, 512 hidden, 128 out by default (paper: 4096 hidden, 256 out).
+        predictor: out_dim -> head; two layers, 512 hidden by default (paper: 4096 hidden).
         momentum: of the target at the start, rising to 1 (paper: 0.996 over 1000 epochs; short trainings want less).
+
+    Raises:
+        ConfigError: an objective that does not compare predictions with targets, or a momentum out of its range.
 
     Source: Grill et al. 2020 (arXiv 2006.07733).
     """
@@ -34,13 +40,12 @@ class BYOL(MomentumMethod):
         momentum: float = 0.98,
     ) -> None:
         super().__init__(encoder, projector or partial(Projector, hidden_dim=512), momentum, 1.0)
-        self.predictor = head(predictor, Predictor, width(self.projector, encoder.dim))
+        self.predictor = (predictor or Predictor)(width(self.projector, encoder.dim))
         self.objective = NegativeCosine() if objective is None else objective
+        require(self, self.objective, "predictions", "targets")
 
     def step(self, views: list[View], batch: Batch) -> Step:
         """Predict each view's target from the other view."""
         embeddings, targets = self.project(views[:2]), self.project_twin(views[:2])
-        predictions = [self.predictor(z) for z in embeddings]
-        results = [self.objective(predictions[a], targets[1 - a]) for a in (0, 1)]
-        pair = (embeddings[0].detach(), embeddings[1].detach())
-        return Step(results[0].loss + results[1].loss, results[0].parts, pair)
+        result = mean([self.objective(self.predictor(embeddings[a]), targets[1 - a]) for a in (0, 1)])
+        return Step(2 * result.loss, result.parts, detached(embeddings[0], embeddings[1]))

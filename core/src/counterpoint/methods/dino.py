@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from torch import Tensor
 
-from counterpoint.methods.base import HeadFactory, width
+from counterpoint.methods._common import detached, global_views, width
+from counterpoint.methods.base import HeadFactory
 from counterpoint.methods.momentum import MomentumMethod
 from counterpoint.nn.heads import DINOHead
 from counterpoint.objectives import SelfDistillation
@@ -20,9 +19,12 @@ class DINO(MomentumMethod):
     Args:
         encoder: what is learnt (any encoder with pooled features; the paper's are vision transformers).
         objective: SelfDistillation of the head's width by default.
-        projector: in_dim -> head; `DINOHead` by default (paper: 65,536 outputs).
+        projector: in_dim -> head; `DINOHead` with 256 outputs by default (paper: 65,536 outputs).
         momentum: of the teacher at the start, rising to 1 (paper: 0.996 at batch 1024).
         freeze_share: share of the training during which the head's last layer stands still (paper: one epoch).
+
+    Raises:
+        ConfigError: a momentum out of its range.
 
     Source: Caron et al. 2021 (arXiv 2104.14294).
     """
@@ -35,25 +37,29 @@ class DINO(MomentumMethod):
         momentum: float = 0.99,
         freeze_share: float = 0.05,
     ) -> None:
-        super().__init__(encoder, projector or partial(DINOHead), momentum, 1.0)
+        super().__init__(encoder, projector or DINOHead, momentum, 1.0)
         outputs = width(self.projector, encoder.dim)
         self.objective = SelfDistillation(outputs) if objective is None else objective
         self.freeze_share = freeze_share
         self._teacher: list[Tensor] = []
 
     def step(self, views: list[View], batch: Batch) -> Step:
-        """Cross-entropy between teacher and student over pairs of different crops."""
+        """Cross-entropy between teacher and student over pairs of different crops.
+
+        Raises:
+            ShapeError: no global view, or a local one before it; outputs of another width than the objective's.
+        """
+        shown = global_views(self, views)
         student = self.project(views)
-        self._teacher = self.project_twin([view for view in views if view.role == "global"])
+        self._teacher = self.project_twin(views[:shown])
         result = self.objective(student, self._teacher)
-        pair = (student[0].detach(), student[1].detach())
-        return Step(result.loss, result.parts, pair, self.objective.chance(self.global_rows(batch)))
+        chance = self.objective.chance(self.global_rows(batch))
+        return Step(result.loss, result.parts, detached(student[0], student[1]), chance)
 
     def after_backward(self) -> None:
         """Drop the last layer's gradient while it is frozen."""
         if self.frozen(self.freeze_share) and isinstance(self.projector, DINOHead):
-            for parameter in self.projector.last.parameters():
-                parameter.grad = None
+            self.projector.freeze_last()
 
     def after_step(self) -> None:
         """Follow, then move the centre."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 from functools import partial
 
 from torch import Tensor
+from torch.nn import functional as F
 
-from counterpoint.methods.base import HeadFactory, head, width
+from counterpoint.methods._common import detached, mean, require, width
+from counterpoint.methods.base import HeadFactory
 from counterpoint.methods.momentum import MomentumMethod
 from counterpoint.nn.heads import Predictor, Projector
 from counterpoint.nn.queue import Queue
-from counterpoint.objectives import InfoNCE, Objective
+from counterpoint.objectives import InfoNCE, Objective, gather
 from counterpoint.parts import Encoder
 from counterpoint.types import Batch, Step, View
 
@@ -19,18 +21,22 @@ class MoCo(MomentumMethod):
     """MoCo v2: queries of one view find the key of the other among a queue of old keys.
 
     Both directions are used by default, as small data sets want (``symmetric=False`` is the paper's one direction).
+    The first two views are used. At the very first step, when the queue is empty, the batch's own keys stand in for it.
+
     Batch shuffling, which keeps BatchNorm from leaking the answer between GPUs, is not done: on one process it changes
-    nothing, and on several the trainer synchronises BatchNorm, which closes the same leak. Until the queue holds a row,
-    the batch's own keys are the negatives.
+    nothing, and on several the trainer synchronises BatchNorm, which closes the same leak.
 
     Args:
         encoder: what is learnt.
-        objective: InfoNCE(temperature=0.2) over the queue by default; any objective that takes ``negatives``. With
-            ``in_batch=True`` the batch's keys are negatives beside the queue's.
-        projector: in_dim -> head; two layers by default (paper: 2048 hidden, 128 out).
-        queue_size: keys kept (paper: 65,536).
-        momentum: of the key encoder (paper: 0.999; shorter trainings want less).
+        objective: InfoNCE(temperature=0.2) over the queue by default; any objective that takes ``negatives`` and
+            ``negative_ids``. With ``in_batch=True`` the batch's keys are negatives beside the queue's.
+        projector: in_dim -> head; two layers, 256 hidden, 128 out by default (paper: 2048 hidden, 128 out, no norm).
+        queue_size: keys kept (paper: 65,536); well below the number of samples, or it holds each of them.
+        momentum: of the key encoder, constant (paper: 0.999; shorter trainings want less).
         symmetric: use both directions.
+
+    Raises:
+        ConfigError: an objective without a queue, or a setting out of its range.
 
     Source: He et al. 2020 (arXiv 1911.05722); Chen et al. 2020 (2003.04297).
     """
@@ -47,44 +53,52 @@ class MoCo(MomentumMethod):
         super().__init__(encoder, projector or partial(Projector, hidden_dim=256), momentum, momentum)
         if objective is None:
             objective = InfoNCE(temperature=0.2, symmetric=False, in_batch=False)
+        require(self, objective, "embeddings", "negatives", "negative_ids")
         self.objective = objective
-        self._first = InfoNCE(temperature=0.2, symmetric=False)
         self.queue = Queue(queue_size, width(self.projector, encoder.dim))
         self.symmetric = symmetric
         self._keys: tuple[list[Tensor], Tensor] | None = None
 
     def step(self, views: list[View], batch: Batch) -> Step:
         """Query against key and queue."""
-        queries, keys = self.project(views[:2]), self.project_twin(views[:2])
-        pairs = [(queries[0], keys[1]), (queries[1], keys[0])][: 2 if self.symmetric else 1]
-        rows, ids = self.queue.get()
-        objective = self.objective if len(rows) else self._first
-        memory = {"negatives": rows, "negative_ids": ids} if len(rows) else {}
-        results = [objective(pair, batch.content, **memory) for pair in pairs]
+        queries, keys = self.project(views[:2]), [F.normalize(key, dim=1) for key in self.project_twin(views[:2])]
+        results = []
+        for a in range(2 if self.symmetric else 1):
+            rows, ids = self._negatives(keys[1 - a], batch.content)
+            pair = (queries[a], keys[1 - a])
+            results.append(self.objective(pair, batch.content, negatives=rows, negative_ids=ids))
         self._keys = (keys if self.symmetric else keys[1:], batch.content)
-        loss = sum((r.loss for r in results[1:]), results[0].loss) / len(results)
-        chance = objective.chance(self.global_rows(batch))
-        return Step(loss, results[0].parts, (queries[0].detach(), queries[1].detach()), chance)
+        result, chance = mean(results), self.objective.chance(self.global_rows(batch))
+        return Step(result.loss, result.parts, detached(queries[0], queries[1]), chance)
+
+    def _negatives(self, keys: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        return self.queue.get() if len(self.queue) else (gather(keys), gather(ids))
 
     def after_step(self) -> None:
         """Follow, then enqueue this step's keys, of unit length."""
         super().after_step()
         if self._keys is not None:
-            keys, content = self._keys
+            keys, ids = self._keys
             for key in keys:
-                self.queue.put(key / key.norm(dim=1, keepdim=True).clamp_min(1e-12), content)
+                self.queue.put(key, ids)
             self._keys = None
 
 
 class MoCoV3(MomentumMethod):
     """MoCo v3: predictor on the queries, keys of the batch as negatives, both directions.
 
+    The loss is the mean of the two directions, without the paper's factor ``2 * temperature``. The first two views are
+    used.
+
     Args:
         encoder: what is learnt.
-        objective: InfoNCE(temperature=0.2, symmetric=False) by default.
-        projector: in_dim -> head; 3 layers by default (paper: 4096 hidden, 256 out).
-        predictor: out_dim -> head; 2 layers by default (paper: 4096 hidden).
+        objective: InfoNCE(temperature=0.2, symmetric=False) by default; it compares queries with keys, in this order.
+        projector: in_dim -> head; 3 layers, 512 hidden, 128 out by default (paper: 4096 hidden, 256 out).
+        predictor: out_dim -> head; 2 layers, 512 hidden by default (paper: 4096 hidden).
         momentum: of the key encoder at the start, rising to 1 (paper: 0.99).
+
+    Raises:
+        ConfigError: an objective that does not compare embeddings, or a momentum out of its range.
 
     Source: Chen et al. 2021 (arXiv 2104.02057), algorithm 1.
     """
@@ -99,14 +113,14 @@ class MoCoV3(MomentumMethod):
     ) -> None:
         default = partial(Projector, hidden_dim=512, layers=3, last_norm=True)
         super().__init__(encoder, projector or default, momentum, 1.0)
-        self.predictor = head(predictor, Predictor, width(self.projector, encoder.dim))
+        self.predictor = (predictor or Predictor)(width(self.projector, encoder.dim))
         self.objective = InfoNCE(temperature=0.2, symmetric=False) if objective is None else objective
+        require(self, self.objective, "embeddings")
 
     def step(self, views: list[View], batch: Batch) -> Step:
         """Predicted queries against the batch's keys."""
-        embeddings = self.project(views[:2])
-        queries, keys = [self.predictor(z) for z in embeddings], self.project_twin(views[:2])
-        results = [self.objective((queries[a], keys[1 - a]), batch.content) for a in (0, 1)]
-        loss = (results[0].loss + results[1].loss) / 2
-        pair = (queries[0].detach(), queries[1].detach())
-        return Step(loss, results[0].parts, pair, self.objective.chance(self.global_rows(batch)))
+        queries = [self.predictor(z) for z in self.project(views[:2])]
+        keys = self.project_twin(views[:2])
+        result = mean([self.objective((queries[a], keys[1 - a]), batch.content) for a in (0, 1)])
+        chance = self.objective.chance(self.global_rows(batch))
+        return Step(result.loss, result.parts, detached(queries[0], queries[1]), chance)

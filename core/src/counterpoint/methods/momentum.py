@@ -14,6 +14,8 @@ from counterpoint.types import View
 class MomentumMethod(Method):
     """Encoder and projector, and a twin of both that follows them after every step.
 
+    The twin is in training mode when the method is (MoCo, BYOL): it normalises by its own batch.
+
     Args:
         encoder: what is learnt.
         projector: in_dim -> head.
@@ -31,13 +33,13 @@ class MomentumMethod(Method):
 
     def project(self, views: list[View]) -> list[Tensor]:
         """Embeddings of the online branch."""
-        return [self.projector(encoding.pooled) for encoding in self.encode(views)]
+        return [self.projector(pooled) for pooled in self.pooled(views)]
 
     @torch.no_grad()
     def project_twin(self, views: list[View]) -> list[Tensor]:
         """Embeddings of the twin, without gradients."""
-        branch = self.twin.module
-        return [branch["projector"](e.pooled) for e in self.encode(views, branch["encoder"])]  # type: ignore[index]
+        branch: nn.ModuleDict = self.twin.module  # type: ignore[assignment]
+        return [branch["projector"](pooled) for pooled in self.pooled(views, branch["encoder"])]
 
     def after_step(self) -> None:
         """Let the twin follow."""

@@ -6,26 +6,33 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from counterpoint.errors import ShapeError, message
-from counterpoint.methods.base import HeadFactory, Method, head
+from counterpoint.errors import ConfigError, ShapeError, message
+from counterpoint.methods._common import detached, require
+from counterpoint.methods.base import HeadFactory, Method
 from counterpoint.nn.heads import Projector
 from counterpoint.objectives import InfoNCE, Objective
-from counterpoint.parts import Encoder, Towers
+from counterpoint.parts import Encoder
 from counterpoint.types import Batch, Step, View
 
 
 class Pair(Method):
     """Two encoders, one projector each, and an objective between the two.
 
+    The first view of each of the two modalities is used.
+
     Args:
-        encoder: `Towers` (or another encoder with several modalities that names their widths in ``dims``).
+        encoder: `Towers`, or another encoder of several modalities that names their widths in ``dims``.
         objective: InfoNCE(temperature=0.07, learnable_temperature=True) by default (CLIP); Sigmoid for SigLIP.
-        projector: in_dim -> head, made once per modality; a linear map by default (CLIP).
+        projector: in_dim -> head, made once per modality; a linear map to 128 by default (CLIP: to 512).
+
+    Raises:
+        ConfigError: an encoder of one modality, or an objective that does not compare embeddings.
 
     Source: Radford et al. 2021 (arXiv 2103.00020), figure 3.
     """
 
     needs = frozenset({"modalities"})
+    head_per_tower = True
 
     def __init__(
         self, encoder: Encoder, objective: Objective | None = None, projector: HeadFactory | None = None
@@ -33,10 +40,14 @@ class Pair(Method):
         super().__init__(encoder)
         if objective is None:
             objective = InfoNCE(temperature=0.07, learnable_temperature=True)
+        require(self, objective, "embeddings")
         self.objective = objective
-        dims = encoder.dims if isinstance(encoder, Towers) else getattr(encoder, "dims", {})
-        linear = partial(Projector, layers=1)
-        self.projectors = nn.ModuleDict({name: head(projector, linear, dim) for name, dim in dims.items()})
+        dims: dict[str, int] = getattr(encoder, "dims", {})
+        if len(dims) < 2:
+            allowed = "two modalities or more, with their widths in `dims`"
+            raise ConfigError(message("Pair: encoder", f"{type(encoder).__name__} of {', '.join(dims)}", allowed))
+        made = projector or partial(Projector, layers=1)
+        self.projectors = nn.ModuleDict({name: made(dim) for name, dim in dims.items()})
 
     def step(self, views: list[View], batch: Batch) -> Step:
         """Symmetric loss between the first view of each of the two modalities.
@@ -52,8 +63,7 @@ class Pair(Method):
             raise ShapeError(message("Pair: modalities of the views", ", ".join(first), f"two of: {known}"))
         a, b = self._embed(list(first.values()))
         result = self.objective((a, b), batch.content)
-        return Step(result.loss, result.parts, (a.detach(), b.detach()), self.objective.chance(self.global_rows(batch)))
+        return Step(result.loss, result.parts, detached(a, b), self.objective.chance(self.global_rows(batch)))
 
     def _embed(self, views: list[View]) -> list[Tensor]:
-        encodings = self.encode(views)
-        return [self.projectors[view.modality](e.pooled) for view, e in zip(views, encodings)]
+        return [self.projectors[view.modality](pooled) for view, pooled in zip(views, self.pooled(views))]

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from counterpoint.errors import ShapeError, message
-from counterpoint.methods.base import HeadFactory, Method, head, width
+from counterpoint.errors import ConfigError, ShapeError, message
+from counterpoint.methods._common import global_views, require, width
+from counterpoint.methods.base import HeadFactory, Method
 from counterpoint.nn.heads import Projector
 from counterpoint.nn.prototypes import Prototypes
 from counterpoint.nn.queue import Queue
 from counterpoint.objectives import Objective, SwappedPrediction
+from counterpoint.objectives.gather import rank, world_size
 from counterpoint.parts import Encoder
 from counterpoint.types import Batch, Step, View
 
@@ -22,18 +23,22 @@ from counterpoint.types import Batch, Step, View
 class SwAV(Method):
     """Swapping assignments between views, with multi-crop and a queue for small batches.
 
-    Codes come from the global views only, all views predict them. Prototypes are L2-normalised before every forward
-    pass and stand still during the first ``freeze_share`` of the training (paper: one epoch). The queue enters the
-    codes once it is full, and never the loss.
+    Codes come from the global views only, all views predict them; the projector sees all views in one batch.
+    Prototypes are L2-normalised before every step's forward pass and stand still during the first ``freeze_share`` of
+    the training (paper: one epoch). The queue enters the codes once it is full, and never the loss. With several
+    processes each brings its share of the queue, so that the codes are those of one process with the whole batch.
 
     Args:
         encoder: what is learnt.
         objective: SwappedPrediction(temperature=0.1, epsilon=0.05) by default.
-        projector: in_dim -> head; two layers by default (paper: 2048 hidden, 128 out).
+        projector: in_dim -> head; two layers, 256 hidden, 128 out by default (paper: 2048 hidden, 128 out).
         prototypes: K (paper: 3000); 3-10 times the expected number of classes, and well below the batch and the queue.
         freeze_share: share of the training during which the prototypes stand still.
         queue_size: rows kept per assigning view; 0 for none (paper: 3840 at batch 256).
         queue_after: share of the training before the queue is filled (paper: 15 epochs; early features go stale fast).
+
+    Raises:
+        ConfigError: an objective that does not compare scores, or a setting out of its range.
 
     Source: Caron et al. 2020 (arXiv 2006.09882) and the released code.
     """
@@ -49,10 +54,13 @@ class SwAV(Method):
         queue_after: float = 0.15,
     ) -> None:
         super().__init__(encoder)
-        self.projector = head(projector, partial(Projector, hidden_dim=256), encoder.dim)
+        if queue_size < 0:
+            raise ConfigError(message("SwAV.queue_size", queue_size, "a whole number from 0 (no queue)"))
+        self.projector = (projector or partial(Projector, hidden_dim=256))(encoder.dim)
         dim = width(self.projector, encoder.dim)
         self.prototypes = Prototypes(dim, prototypes)
         self.objective = SwappedPrediction() if objective is None else objective
+        require(self, self.objective, "scores", "assign", "queue_scores")
         self.freeze_share, self.queue_after = freeze_share, queue_after
         self.queues = nn.ModuleList([Queue(queue_size, dim) for _ in range(2 if queue_size else 0)])
         self._embeddings: list[Tensor] = []
@@ -61,36 +69,39 @@ class SwAV(Method):
         """Swapped prediction over all views; global views assign.
 
         Raises:
-            ShapeError: there are not exactly two global views in front while a queue is kept.
+            ShapeError: no global view, or a local one before it; not two global ones while queues are kept.
         """
-        assign = sum(view.role == "global" for view in views)
+        assign = global_views(self, views)
         if self.queues and assign != len(self.queues):
             raise ShapeError(message("SwAV: global views", assign, f"{len(self.queues)} (one queue each)"))
         if not self.frozen(self.freeze_share):
             self.prototypes.normalise()
-        embeddings = [F.normalize(self.projector(e.pooled), dim=1) for e in self.encode(views)]
-        scores = [self.prototypes(z) for z in embeddings]
+        embeddings = F.normalize(self.projector(torch.cat(self.pooled(views))), dim=1)
+        scores = self.prototypes(embeddings).chunk(len(views))
         result = self.objective(scores, assign=assign, queue_scores=self._queue_scores())
-        self._embeddings = [z.detach() for z in embeddings[:assign]]
-        pair = (embeddings[0].detach(), embeddings[1].detach())
-        return Step(result.loss, result.parts, pair, self.objective.chance(self.global_rows(batch)))
+        rows = [z.detach() for z in embeddings.chunk(len(views))]
+        self._embeddings = rows[:assign]
+        return Step(result.loss, result.parts, (rows[0], rows[1]), self.objective.chance(self.global_rows(batch)))
 
     @torch.no_grad()
     def _queue_scores(self) -> list[Tensor] | None:
-        queues = [cast(Queue, queue) for queue in self.queues]
+        queues = self._queues()
         if not queues or not all(queue.full for queue in queues):
             return None
-        return [self.prototypes(rows) for rows, _ in (queue.get() for queue in queues)]
+        return [self.prototypes(queue.get()[0].tensor_split(world_size())[rank()]) for queue in queues]
+
+    def _queues(self) -> list[Queue]:
+        return [queue for queue in self.queues if isinstance(queue, Queue)]
 
     def after_backward(self) -> None:
-        """Drop the prototypes' gradient while they are frozen: an optimiser passes over a parameter without one."""
+        """Drop the prototypes' gradient while they are frozen."""
         if self.frozen(self.freeze_share):
-            self.prototypes.weight.grad = None
+            self.prototypes.freeze()
 
     def after_step(self) -> None:
         """Enqueue this step's embeddings, once it is time."""
         super().after_step()
         if not self.frozen(self.queue_after):
-            for queue, rows in zip(self.queues, self._embeddings):
-                cast(Queue, queue).put(rows)
+            for queue, rows in zip(self._queues(), self._embeddings):
+                queue.put(rows)
         self._embeddings = []

@@ -20,6 +20,9 @@ class VICReg(SimCLR):
         objective: the VICReg objective by default.
         projector: in_dim -> head; 3 layers of 512 by default (paper: 8192).
 
+    Raises:
+        ConfigError: an objective that does not compare embeddings.
+
     Source: Bardes et al. 2022 (arXiv 2105.04906).
     """
 
@@ -27,4 +30,4 @@ class VICReg(SimCLR):
         self, encoder: Encoder, objective: Objective | None = None, projector: HeadFactory | None = None
     ) -> None:
         wide = partial(Projector, hidden_dim=512, out_dim=512, layers=3)
-        super().__init__(encoder, objective or VICRegObjective(), projector or wide)
+        super().__init__(encoder, VICRegObjective() if objective is None else objective, projector or wide)

@@ -6,70 +6,105 @@ automatic optimisation and DDP: only inputs and embeddings are kept, so activati
 states are replayed, so dropout masks are the same both times. Cost: one more forward, 4/3 of the time.
 
 BatchNorm normalises over a chunk instead of the batch (as in every implementation of the idea); its running statistics
-are updated once, not again in the second forward.
+are updated once a chunk, not again in the second forward. Other buffers that a forward pass changes (spectral norm's
+vectors) are not looked after.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import fields, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.checkpoint import checkpoint
 
 from counterpoint.errors import ConfigError, message
+from counterpoint.nn import rows
 from counterpoint.types import Encoding, View
+
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 @contextmanager
 def frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Batch norms keep normalising by the batch but leave their running statistics alone."""
+    """Batch and instance norms in training go on normalising by the batch but leave their running statistics alone."""
     norms = [m for m in module.modules() if isinstance(m, _NormBase) and m.training and m.track_running_stats]
-    for norm in norms:
+    kept = [{name: getattr(norm, name) for name in _STATISTICS} for norm in norms]
+    for norm in norms:  # the flag is what batch norms go by; instance norms go by the buffers
         norm.track_running_stats = False
-    kept = [(norm.running_mean, norm.running_var) for norm in norms]
-    for norm in norms:
-        norm.running_mean = norm.running_var = None
+        norm.running_mean = norm.running_var = norm.num_batches_tracked = None
     try:
         yield
     finally:
-        for norm, (mean, variance) in zip(norms, kept):
-            norm.running_mean, norm.running_var = mean, variance
+        for norm, statistics in zip(norms, kept):
             norm.track_running_stats = True
+            for name, value in statistics.items():
+                setattr(norm, name, value)
 
 
-def encode_in_chunks(encoder: nn.Module, view: View, micro_batch: int) -> Encoding:
+def encode_in_chunks(encoder: nn.Module, view: View, micro_batch: int, pooled_only: bool = False) -> Encoding:
     """``encoder(view)``, ``micro_batch`` rows at a time, with memory for the activations of one chunk only.
 
     Args:
         encoder: view -> `Encoding`.
-        view: ``B`` rows.
-        micro_batch: rows at once.
+        view: data that can be cut into rows (see `rows`).
+        micro_batch: rows at once. Without gradients, too: what stands between two layers is memory as well.
+        pooled_only: leave tokens and mask out, which otherwise stay in memory for the whole batch.
 
     Raises:
-        ConfigError: ``micro_batch`` below 1.
+        ConfigError: ``micro_batch`` below 1, or data that cannot be cut into rows.
     """
     if micro_batch < 1:
         raise ConfigError(message("micro_batch", micro_batch, "a whole number from 1"))
-    rows = view.data.shape[0]
-    if rows <= micro_batch or not torch.is_grad_enabled():
-        whole: Encoding = encoder(view)
-        return whole
-    parts = [_cached(encoder, replace(view, data=chunk)) for chunk in view.data.split(micro_batch)]
-    return Encoding(*(_joined([getattr(p, f.name) for p in parts]) for f in fields(Encoding)))
+    count = rows.count(view.data)
+    if count is None:
+        found = f"{micro_batch} for views of {view.modality!r}, a {type(view.data).__name__}"
+        todo = "Set it to the batch size, which turns gradient caching off."
+        raise ConfigError(message("micro_batch", found, "only for views that can be cut into rows", todo))
+
+    def run(data: Any) -> Encoding:
+        encoding: Encoding = encoder(replace(view, data=data))
+        return Encoding(encoding.pooled) if pooled_only else encoding
+
+    if count <= micro_batch:
+        return run(view.data)
+    cached = torch.is_grad_enabled()
+    return _joined(
+        [_cached(encoder, run, chunk) if cached else run(chunk) for chunk in rows.cut(view.data, micro_batch)]
+    )
 
 
-def _joined(parts: list[Any]) -> Any:
-    return None if parts[0] is None else torch.cat(parts)
+def _cached(encoder: nn.Module, run: Callable[[Any], Encoding], chunk: Any) -> Encoding:
+    again = False
 
+    def run_or_repeat(data: Any) -> Encoding:
+        nonlocal again
+        with frozen_statistics(encoder) if again else nullcontext():
+            again = True
+            return run(data)
 
-def _cached(encoder: nn.Module, view: View) -> Encoding:
-    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), frozen_statistics(encoder)
-
-    encoding: Encoding = checkpoint(encoder, view, use_reentrant=False, preserve_rng_state=True, context_fn=contexts)
+    # The chunk itself is the argument: by it `checkpoint` knows whose random states to keep, the CPU's or a GPU's.
+    encoding: Encoding = checkpoint(run_or_repeat, chunk, use_reentrant=False, preserve_rng_state=True)
     return encoding
+
+
+def _joined(parts: Sequence[Encoding]) -> Encoding:
+    pooled = torch.cat([part.pooled for part in parts])
+    tokens = [part.tokens for part in parts if part.tokens is not None]
+    if not tokens:
+        return Encoding(pooled)
+    if all(part.mask is None for part in parts):
+        return Encoding(pooled, torch.cat(tokens))
+    # A chunk without a mask among chunks with one: all its tokens are real.
+    masks = [
+        part.mask if part.mask is not None else _all_real(part.tokens) for part in parts if part.tokens is not None
+    ]
+    return Encoding(pooled, torch.cat(tokens), torch.cat(masks))
+
+
+def _all_real(tokens: Tensor) -> Tensor:
+    return torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)

@@ -9,8 +9,8 @@ from torch.nn.utils.parametrizations import weight_norm
 from counterpoint.errors import ConfigError, message
 
 
-class Projector(nn.Sequential):
-    """Multi-layer projector: ``(B, in_dim)`` -> ``(B, out_dim)``.
+class Projector(nn.Module):
+    """Multi-layer projector: ``(B, in_dim)`` -> ``(B, out_dim)``, not normalised (objectives do that).
 
     Linear-BatchNorm-ReLU ``layers - 1`` times, then Linear. SimCLR: 2 layers, 2048 -> 128; SimSiam and BYOL: 3 and 2
     layers, 2048 and 4096 hidden; Barlow Twins and VICReg: 3 layers, 8192 everywhere. The defaults suit encoders of
@@ -23,6 +23,9 @@ class Projector(nn.Sequential):
         layers: linear layers; 1 is a plain linear map.
         norm: BatchNorm after the hidden layers.
         last_norm: BatchNorm without affine parameters after the last layer (SimSiam, MoCo v3).
+
+    Raises:
+        ConfigError: a width or a number of layers below 1.
     """
 
     def __init__(
@@ -34,9 +37,8 @@ class Projector(nn.Sequential):
         norm: bool = True,
         last_norm: bool = False,
     ) -> None:
-        for name, value in (("in_dim", in_dim), ("hidden_dim", hidden_dim), ("out_dim", out_dim), ("layers", layers)):
-            if value < 1:
-                raise ConfigError(message(f"Projector.{name}", value, "a whole number from 1"))
+        super().__init__()
+        _check(self, in_dim=in_dim, hidden_dim=hidden_dim, out_dim=out_dim, layers=layers)
         parts: list[nn.Module] = []
         width = in_dim
         for _ in range(layers - 1):
@@ -46,8 +48,13 @@ class Projector(nn.Sequential):
             width = hidden_dim
         parts.append(nn.Linear(width, out_dim, bias=not last_norm))
         parts += [nn.BatchNorm1d(out_dim, affine=False)] if last_norm else []
-        super().__init__(*parts)
+        self.layers = nn.Sequential(*parts)
         self.out_dim = out_dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, in_dim)`` -> ``(B, out_dim)``."""
+        embeddings: Tensor = self.layers(x)
+        return embeddings
 
 
 class Predictor(Projector):
@@ -56,6 +63,9 @@ class Predictor(Projector):
     Args:
         in_dim: width of the embedding; the output has the same.
         hidden_dim: width of the bottleneck (SimSiam: a quarter of ``in_dim``; BYOL: 4096).
+
+    Raises:
+        ConfigError: a width below 1.
     """
 
     def __init__(self, in_dim: int, hidden_dim: int = 512) -> None:
@@ -73,11 +83,15 @@ class DINOHead(nn.Module):
         hidden_dim: width of the MLP (paper: 2048).
         bottleneck_dim: width before the last layer (paper: 256).
 
+    Raises:
+        ConfigError: a width below 1.
+
     Source: Caron et al. 2021 (arXiv 2104.14294), appendix C.
     """
 
     def __init__(self, in_dim: int, prototypes: int = 256, hidden_dim: int = 512, bottleneck_dim: int = 128) -> None:
         super().__init__()
+        _check(self, in_dim=in_dim, prototypes=prototypes, hidden_dim=hidden_dim, bottleneck_dim=bottleneck_dim)
         self.mlp = nn.Sequential(
             nn.Linear(in_dim, hidden_dim),
             nn.GELU(),
@@ -95,3 +109,14 @@ class DINOHead(nn.Module):
         """``(B, in_dim)`` -> logits ``(B, prototypes)``, cosines in [-1, 1]."""
         logits: Tensor = self.last(F.normalize(self.mlp(x), dim=-1))
         return logits
+
+    def freeze_last(self) -> None:
+        """Drop the last layer's gradient of this step, so that no optimiser moves it."""
+        for parameter in self.last.parameters():
+            parameter.grad = None
+
+
+def _check(module: nn.Module, **numbers: int) -> None:
+    for name, value in numbers.items():
+        if value < 1:
+            raise ConfigError(message(f"{type(module).__name__}.{name}", value, "a whole number from 1"))

@@ -22,21 +22,27 @@ class MomentumTwin(nn.Module):
     Args:
         online: the module that is followed.
         momentum: m at the first step, in [0, 1].
-        final: m at the last step.
+        final: m at the last step, in [0, 1].
+
+    Raises:
+        ConfigError: a momentum out of its range.
     """
 
     def __init__(self, online: nn.Module, momentum: float = 0.99, final: float = 1.0) -> None:
         super().__init__()
-        if not (0 <= momentum <= 1 and 0 <= final <= 1):
-            raise ConfigError(message("momentum", (momentum, final), "numbers from 0 to 1"))
+        for name, value in (("momentum", momentum), ("final momentum", final)):
+            if not 0 <= value <= 1:
+                raise ConfigError(message(name, value, "a number from 0 to 1"))
         self.module = copy.deepcopy(online).requires_grad_(False)
         self.momentum, self.final = momentum, final
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self.steps: Tensor
 
     def at(self, total_steps: int) -> float:
-        """The rate m at the present step of ``total_steps``."""
-        progress = min(1.0, int(self.steps) / max(1, total_steps))
+        """The rate m at the present step of ``total_steps``; of 0 (unknown), the rate at the start."""
+        if self.momentum == self.final:
+            return self.momentum
+        progress = min(1.0, int(self.steps) / total_steps) if total_steps else 0.0
         return self.final - (self.final - self.momentum) * 0.5 * (1 + math.cos(math.pi * progress))
 
     @torch.no_grad()

@@ -18,12 +18,20 @@ class Queue(nn.Module):
     Args:
         size: rows kept (MoCo: 65,536).
         dim: width of a row.
+
+    Attributes:
+        rows: buffer ``(size, dim)``.
+        row_ids: buffer ``(size,)`` int64, content ids.
+        written: buffer, int64, rows written so far; the next one goes to place ``written % size``.
+
+    Raises:
+        ConfigError: a size below 1.
     """
 
     def __init__(self, size: int, dim: int) -> None:
         super().__init__()
         if size < 1:
-            raise ConfigError(message("queue size", size, "a whole number from 1"))
+            raise ConfigError(message("Queue.size", size, "a whole number from 1"))
         self.size = size
         self.register_buffer("rows", torch.zeros(size, dim))
         self.register_buffer("row_ids", torch.zeros(size, dtype=torch.int64))
@@ -48,6 +56,10 @@ class Queue(nn.Module):
     def put(self, rows: Tensor, ids: Tensor | None = None) -> None:
         """Write the rows of all ranks over the oldest ones; of more than ``size``, the last.
 
+        Args:
+            rows: ``(B, dim)``; taken without gradient.
+            ids: ``(B,)`` int64 content ids; None: negative numbers, which no content has.
+
         Raises:
             ShapeError: the rows have another width.
         """
@@ -56,6 +68,8 @@ class Queue(nn.Module):
         ids = torch.arange(-1, -1 - rows.shape[0], -1, device=rows.device) if ids is None else ids
         rows, ids = gather(rows.detach()), gather(ids)
         count = rows.shape[0]
+        if not count:
+            return
         kept = min(count, self.size)
         places = (int(self.written) + count - kept + torch.arange(kept, device=rows.device)) % self.size
         self.rows[places] = rows[-kept:].to(self.rows.dtype)

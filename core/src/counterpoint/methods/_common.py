@@ -1,0 +1,72 @@
+"""What the methods share: heads from factories, objectives of the right kind, views in the right order."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from counterpoint import objectives
+from counterpoint.errors import ConfigError, ShapeError, message
+from counterpoint.objectives import Objective, Result
+from counterpoint.types import View
+
+
+def width(module: nn.Module, in_dim: int) -> int:
+    """Width of a head's output: its ``out_dim``, else what comes out of it for a row of zeros."""
+    known = getattr(module, "out_dim", None)
+    if isinstance(known, int):
+        return known
+    training = module.training
+    module.eval()
+    with torch.no_grad():
+        found = int(module(torch.zeros(1, in_dim)).shape[1])
+    module.train(training)
+    return found
+
+
+def takes(objective: Objective, argument: str) -> bool:
+    """Whether the objective can be called with this argument."""
+    return argument in inspect.signature(objective.forward).parameters
+
+
+def require(method: nn.Module, objective: Objective, *arguments: str) -> None:
+    """Refuse an objective of another kind: the kind is what an objective is called with.
+
+    Raises:
+        ConfigError: it does not take all of ``arguments``.
+    """
+    if all(takes(objective, argument) for argument in arguments):
+        return
+    known = [getattr(objectives, name) for name in objectives.__all__]
+    kinds = [k for k in known if isinstance(k, type) and issubclass(k, Objective) and k is not Objective]
+    fit = [k.__name__ for k in kinds if all(a in inspect.signature(k.forward).parameters for a in arguments)]
+    allowed = f"one that is called with {' and '.join(arguments)} ({', '.join(sorted(fit))}, …)"
+    raise ConfigError(message(f"{type(method).__name__}: objective", type(objective).__name__, allowed))
+
+
+def mean(results: Sequence[Result]) -> Result:
+    """Mean loss and mean parts of several directions."""
+    loss = torch.stack([result.loss for result in results]).mean()
+    parts = {name: torch.stack([result.parts[name] for result in results]).mean() for name in results[0].parts}
+    return Result(loss, parts)
+
+
+def global_views(method: nn.Module, views: Sequence[View]) -> int:
+    """Number of global views, which stand in front.
+
+    Raises:
+        ShapeError: there is none, or a local view stands before one.
+    """
+    roles = [view.role for view in views]
+    number = roles.count("global")
+    if number == 0 or "global" in roles[number:]:
+        raise ShapeError(message(f"{type(method).__name__}: roles of the views", roles, "global ones, then local ones"))
+    return number
+
+
+def detached(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """A pair for the monitors."""
+    return a.detach(), b.detach()
