@@ -16,8 +16,9 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
+from counterpoint.parts import Encoder
 from counterpoint.training.logs import MetricsLog
-from counterpoint.types import Batch, Damaged, Step, View
+from counterpoint.types import Batch, Damaged, Encoding, Step, View
 
 TRAIN, VAL = slice(0, 1280), slice(1280, 1797)
 
@@ -68,20 +69,33 @@ class Pairs:
         return View(disturb(images, generator) * mask, "image")
 
 
+class ToyEncoder(Encoder):
+    """A small network with BatchNorm and dropout, both of which a careless monitor would disturb."""
+
+    dim = 64
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Linear(64, 128), nn.BatchNorm1d(128), nn.ReLU(), nn.Dropout(0.1), nn.Linear(128, 64)
+        )
+
+    def forward(self, view: View) -> Encoding:
+        return Encoding(self.net(view.data))
+
+
 class Toy(LightningModule):
     """A method in small: ``loss`` names what it minimises, ``lr`` may be 0."""
 
     def __init__(self, loss: str = "simclr", lr: float = 3e-3, temperature: float = 0.2) -> None:
         super().__init__()
         self.loss, self.lr, self.temperature = loss, lr, temperature
-        self.encoder = nn.Sequential(
-            nn.Linear(64, 128), nn.BatchNorm1d(128), nn.ReLU(), nn.Dropout(0.1), nn.Linear(128, 64)
-        )
+        self.encoder = ToyEncoder()
         self.projector = nn.Sequential(nn.ReLU(), nn.Linear(64, 32))
         self.last_step: Step
 
     def training_step(self, batch: tuple[Batch, list[View]], batch_idx: int) -> Tensor:
-        a, b = (self.projector(self.encoder(view.data)) for view in batch[1])
+        a, b = (self.projector(self.encoder(view).pooled) for view in batch[1])
         loss, chance = self._compare(a, b)
         self.last_step = Step(loss, {"term": loss.detach()}, (a.detach(), b.detach()), chance)
         return loss
@@ -111,7 +125,8 @@ class Lab:
         def features(split: str) -> tuple[Tensor, Tensor | None]:
             torch.rand(3)  # an embedding that draws random numbers, as a data loader does
             part = {"train": TRAIN, "val": VAL}[split]
-            return module.encoder(images[part]), labels[part]
+            found = module.encoder(View(images[part], "image"))
+            return found.pooled, labels[part]
 
         return features
 
@@ -147,6 +162,11 @@ def lab(tmp_path: Path) -> Lab:
 @pytest.fixture
 def toy() -> type[Toy]:
     return Toy
+
+
+@pytest.fixture
+def toy_encoder() -> type[ToyEncoder]:
+    return ToyEncoder
 
 
 @pytest.fixture

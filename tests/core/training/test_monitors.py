@@ -158,7 +158,7 @@ def test_a_resumed_runs_files_equal_an_undisturbed_ones(lab: Any, toy: Any, tmp_
     def module() -> Any:
         torch.manual_seed(0)
         made = toy()
-        made.encoder[3].p = 0.0  # random draws of the step itself are not the monitor's to restore
+        made.encoder.net[3].p = 0.0  # random draws of the step itself are not the monitor's to restore
         return made
 
     one = module()

@@ -12,12 +12,20 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import cosine_similarity
 
 from counterpoint.errors import RunError
+from counterpoint.methods.base import Method
+from counterpoint.methods.byol import BYOL
+from counterpoint.methods.simclr import SimCLR
+from counterpoint.methods.simsiam import SimSiam
+from counterpoint.nn.heads import Projector
+from counterpoint.parts import Encoder
 from counterpoint.training._remedies import advice
 from counterpoint.training.logs import MetricsLog
 from counterpoint.training.monitors import Monitor
 from counterpoint.training.verdict import Verdict, diagnose, verdict
+from counterpoint.types import Batch, Encoding, Step, View
 
 pytestmark = pytest.mark.unit
 
@@ -43,13 +51,15 @@ def test_attraction_alone_collapses(lab: Any, toy: Any) -> None:
     assert str(found).endswith("Try: lower optimization.lr by a factor of 3.")
 
 
-class Constant(nn.Module):
+class Constant(Encoder):
+    dim = 64
+
     def __init__(self) -> None:
         super().__init__()
         self.answer = nn.Parameter(torch.randn(64))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.answer.expand(len(x), -1) + 0.0 * x
+    def forward(self, view: View) -> Encoding:
+        return Encoding(self.answer.expand(len(view.data), -1) + 0.0 * view.data)
 
 
 def test_a_constant_encoder_is_collapsed_even_with_negatives(lab: Any, toy: Any) -> None:
@@ -112,6 +122,56 @@ def test_a_few_updates_are_too_early(lab: Any, toy: Any) -> None:
     found = judged(lab, toy(), epochs=2)
     assert found.state == "too early"
     assert str(found) == "Too early to say: 20 updates; a verdict takes 50."
+
+
+# --- the core's own methods ---
+
+
+class NoStopGradient(SimSiam):
+    """SimSiam as it must not be: the gradient flows into the target."""
+
+    def step(self, views: list[View], batch: Batch) -> Step:
+        embeddings = [self.projector(encoding.pooled) for encoding in self.encode(views)]
+        a, b = embeddings
+        loss = -(cosine_similarity(self.predictor(a), b) + cosine_similarity(self.predictor(b), a)).mean() / 2
+        return Step(loss, {}, (a.detach(), b.detach()))
+
+
+def small_projector(in_dim: int) -> nn.Module:
+    return Projector(in_dim, hidden_dim=64, out_dim=32)
+
+
+def identity(in_dim: int) -> nn.Module:
+    return nn.Identity()
+
+
+def judged_method(lab: Any, method: Method) -> Verdict:
+    method.total_steps = 120
+    method.optimization = lambda m: torch.optim.AdamW(m.parameter_groups(), lr=2e-3)
+    return judged(lab, method)
+
+
+def test_simclr_is_healthy(lab: Any, toy_encoder: Any) -> None:
+    found = judged_method(lab, SimCLR(toy_encoder()))
+    assert found.state == "healthy" and found.numbers["knn"] > 0.5
+
+
+def test_simsiam_without_stop_gradient_is_collapsed_and_with_it_is_not(
+    lab: Any, toy_encoder: Any, tmp_path: Path
+) -> None:
+    found = judged_method(lab, NoStopGradient(toy_encoder(), projector=small_projector))
+    assert found.state == "collapsed" and found.numbers["std"] < 0.15
+    lab.run = tmp_path / "sound"
+    found = judged_method(lab, SimSiam(toy_encoder(), projector=small_projector))
+    assert found.state != "collapsed" and found.numbers["std"] > 0.5
+
+
+def test_byol_without_momentum_and_predictor_is_collapsed(lab: Any, toy_encoder: Any) -> None:
+    lab.run.mkdir()
+    (lab.run / "config.yaml").write_text("method:\n  class_path: counterpoint.methods.byol.BYOL\n")
+    found = judged_method(lab, BYOL(toy_encoder(), momentum=0.0, predictor=identity))
+    assert found.state == "collapsed" and found.numbers["std"] < 0.05
+    assert found.remedy == "raise the target's momentum (0.996)"
 
 
 # --- rules on numbers ---

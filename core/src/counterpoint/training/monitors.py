@@ -156,7 +156,8 @@ class Monitor(Callback):
         return step == 1 or step % self.every_n_steps == 0 or trainer.is_last_batch
 
     def _look_at_batch(self, trainer: Trainer, told: Step, batch: Batch) -> dict[str, float]:
-        loss = trainer.strategy.reduce(told.loss.detach(), reduce_op="mean")  # a collective: every rank takes part
+        loss = told.loss.detach().clone()  # reducing writes into it
+        loss = trainer.strategy.reduce(loss, reduce_op="mean")  # a collective: every rank takes part
         if not trainer.is_global_zero:
             return {}
         values = {"train/loss": float(loss)}
