@@ -12,13 +12,13 @@ vectors) are not looked after.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.checkpoint import checkpoint
 
@@ -26,24 +26,11 @@ from counterpoint.errors import ConfigError, message
 from counterpoint.nn import rows
 from counterpoint.types import Encoding, View
 
-_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
-
-@contextmanager
-def frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Batch and instance norms in training go on normalising by the batch but leave their running statistics alone."""
-    norms = [m for m in module.modules() if isinstance(m, _NormBase) and m.training and m.track_running_stats]
-    kept = [{name: getattr(norm, name) for name in _STATISTICS} for norm in norms]
-    for norm in norms:  # the flag is what batch norms go by; instance norms go by the buffers
-        norm.track_running_stats = False
-        norm.running_mean = norm.running_var = norm.num_batches_tracked = None
-    try:
-        yield
-    finally:
-        for norm, statistics in zip(norms, kept):
-            norm.track_running_stats = True
-            for name, value in statistics.items():
-                setattr(norm, name, value)
+def running_statistics(module: nn.Module) -> dict[str, Tensor]:
+    """Copies of what the batch and instance norms inside ``module`` keep, by the buffers' names."""
+    norms = {name: m for name, m in module.named_modules() if isinstance(m, _NormBase)}
+    return {f"{name}.{key}".lstrip("."): b.clone() for name, norm in norms.items() for key, b in norm.named_buffers()}
 
 
 def encode_in_chunks(encoder: nn.Module, view: View, micro_batch: int, pooled_only: bool = False) -> Encoding:
@@ -66,29 +53,31 @@ def encode_in_chunks(encoder: nn.Module, view: View, micro_batch: int, pooled_on
         todo = "Set it to the batch size, which turns gradient caching off."
         raise ConfigError(message("micro_batch", found, "only for views that can be cut into rows", todo))
 
-    def run(data: Any) -> Encoding:
-        encoding: Encoding = encoder(replace(view, data=data))
-        return Encoding(encoding.pooled) if pooled_only else encoding
-
     if count <= micro_batch:
-        return run(view.data)
-    cached = torch.is_grad_enabled()
-    return _joined(
-        [_cached(encoder, run, chunk) if cached else run(chunk) for chunk in rows.cut(view.data, micro_batch)]
-    )
+        return _plain(encoder, view, pooled_only)
+    run = _cached if torch.is_grad_enabled() else _plain
+    return _joined([run(encoder, replace(view, data=c), pooled_only) for c in rows.cut(view.data, micro_batch)])
 
 
-def _cached(encoder: nn.Module, run: Callable[[Any], Encoding], chunk: Any) -> Encoding:
+def _plain(encoder: nn.Module, view: View, pooled_only: bool) -> Encoding:
+    encoding: Encoding = encoder(view)
+    return Encoding(encoding.pooled) if pooled_only else encoding
+
+
+def _cached(encoder: nn.Module, view: View, pooled_only: bool) -> Encoding:
     again = False
 
-    def run_or_repeat(data: Any) -> Encoding:
+    def run(data: Any) -> Encoding:
+        # The second time the norms write into copies: they need somewhere to write, or other tensors would be saved
+        # for the backward pass than the first time.
         nonlocal again
-        with frozen_statistics(encoder) if again else nullcontext():
-            again = True
-            return run(data)
+        copies = running_statistics(encoder) if again else {}
+        again = True
+        encoding: Encoding = functional_call(encoder, copies, (replace(view, data=data),))
+        return Encoding(encoding.pooled) if pooled_only else encoding
 
-    # The chunk itself is the argument: by it `checkpoint` knows whose random states to keep, the CPU's or a GPU's.
-    encoding: Encoding = checkpoint(run_or_repeat, chunk, use_reentrant=False, preserve_rng_state=True)
+    # The data itself is the argument: by it `checkpoint` knows whose random states to keep, the CPU's or a GPU's.
+    encoding: Encoding = checkpoint(run, view.data, use_reentrant=False, preserve_rng_state=True)
     return encoding
 
 
