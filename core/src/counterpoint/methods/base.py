@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, ClassVar
 
 import lightning
@@ -91,10 +91,11 @@ class Method(lightning.LightningModule, ABC):
         """
 
     def forward(self, views: list[View], batch: Batch) -> Step:
-        """Check the views, take the `step`, and keep what it told as ``last_step``."""
+        """Check the views, take the `step`, and keep what it told as ``last_step`` (without the graph)."""
         self.check(views, batch)
-        self.last_step = self.step(views, batch)
-        return self.last_step
+        step = self.step(views, batch)
+        self.last_step = replace(step, loss=step.loss.detach())
+        return step
 
     def after_backward(self) -> None:
         """Between backward and the optimiser's step: drop gradients of what is frozen."""
@@ -104,7 +105,7 @@ class Method(lightning.LightningModule, ABC):
         self.steps += 1
 
     def encode(self, views: list[View], encoder: nn.Module | None = None, pooled_only: bool = False) -> list[Encoding]:
-        """Encode views; consecutive ones of equal modality and shape go through the network together (SwAV's rule).
+        """Encode views; neighbours of one modality, role and shape go through the network together (SwAV's rule).
 
         Args:
             views: at least one.
@@ -195,7 +196,7 @@ def _alike(views: list[View]) -> list[list[View]]:
     last: Any = None
     for view in views:
         layout = rows.layout(view.data)
-        key = None if layout is None else (view.modality, layout)
+        key = None if layout is None else (view.modality, view.role, layout)
         if key is not None and key == last:
             groups[-1].append(view)
         else:

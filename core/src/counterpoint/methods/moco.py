@@ -23,8 +23,9 @@ class MoCo(MomentumMethod):
     Both directions are used by default, as small data sets want (``symmetric=False`` is the paper's one direction).
     The first two views are used. At the very first step, when the queue is empty, the batch's own keys stand in for it.
 
-    Batch shuffling, which keeps BatchNorm from leaking the answer between GPUs, is not done: on one process it changes
-    nothing, and on several the trainer synchronises BatchNorm, which closes the same leak.
+    Batch shuffling, which keeps a query and its key out of one BatchNorm batch, is not done: it needs several GPUs that
+    do not synchronise BatchNorm. In small batches a query may know its key by the batch statistics that they share:
+    batches of 128 or more, or an encoder without BatchNorm, leave little to know.
 
     Args:
         encoder: what is learnt.
@@ -61,15 +62,21 @@ class MoCo(MomentumMethod):
 
     def step(self, views: list[View], batch: Batch) -> Step:
         """Query against key and queue."""
-        queries, keys = self.project(views[:2]), [F.normalize(key, dim=1) for key in self.project_twin(views[:2])]
+        queries, keys = self._queries_and_keys(views[:2])
         results = []
-        for a in range(2 if self.symmetric else 1):
-            rows, ids = self._negatives(keys[1 - a], batch.content)
-            pair = (queries[a], keys[1 - a])
-            results.append(self.objective(pair, batch.content, negatives=rows, negative_ids=ids))
-        self._keys = (keys if self.symmetric else keys[1:], batch.content)
+        for query, key in zip(queries, keys):
+            rows, ids = self._negatives(key, batch.content)
+            results.append(self.objective((query, key), batch.content, negatives=rows, negative_ids=ids))
+        self._keys = (keys, batch.content)
         result, chance = mean(results), self.objective.chance(self.global_rows(batch))
-        return Step(result.loss, result.parts, detached(queries[0], queries[1]), chance)
+        return Step(result.loss, result.parts, detached(queries[0], keys[0]), chance)
+
+    def _queries_and_keys(self, views: list[View]) -> tuple[list[Tensor], list[Tensor]]:
+        """Queries and, in the order of the queries, the unit keys of the other view."""
+        if not self.symmetric:
+            return self.project(views[:1]), [F.normalize(key, dim=1) for key in self.project_twin(views[1:])]
+        first, second = (F.normalize(key, dim=1) for key in self.project_twin(views))
+        return self.project(views), [second, first]
 
     def _negatives(self, keys: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
         return self.queue.get() if len(self.queue) else (gather(keys), gather(ids))
