@@ -35,15 +35,15 @@ def blur(x: Tensor, sigma: float, radius: int) -> Tensor:
     taps = shorten(gaussian(sigma, radius))
     if len(taps) == 1:
         return x
-    down = _down([*taps[:0:-1], *taps], x)
-    return _down([*taps[:0:-1], *taps], down.transpose(1, 2)).transpose(1, 2)
+    kernel = x.new_tensor([*taps[:0:-1], *taps])
+    return _down(_down(x, kernel).transpose(1, 2), kernel).transpose(1, 2)
 
 
-def _down(kernel: list[float], x: Tensor) -> Tensor:
-    """Filter ``(C, H, W)`` down the rows, reflecting at the border."""
+def _down(x: Tensor, kernel: Tensor) -> Tensor:
+    """Filter ``(C, H, W)`` down the rows with a kernel of odd length, reflecting at the border."""
     radius = len(kernel) // 2
-    wide = functional.pad(x[None], (0, 0, radius, radius), mode="reflect")[0]
-    return _convolve(kernel, wide) if x.is_cuda or _onednn() else _add_shifted(kernel, wide)
+    wide = functional.pad(x[None], (0, 0, radius, radius), mode="reflect")
+    return _convolve(wide, kernel) if x.is_cuda or _onednn() else _add_shifted(wide[0], kernel.tolist())
 
 
 def _onednn() -> bool:
@@ -51,17 +51,18 @@ def _onednn() -> bool:
     return available and bool(torch.backends.mkldnn.enabled)
 
 
-def _convolve(kernel: list[float], x: Tensor) -> Tensor:
-    """A depthwise convolution of ``(C, H, W)`` down the rows whose channels are the columns.
+def _convolve(wide: Tensor, kernel: Tensor) -> Tensor:
+    """A depthwise convolution of ``(1, C, H, W)`` down the rows, whose channels are the columns.
 
     That is how oneDNN works on contiguous numbers; with colours as channels it takes ten times as long.
     """
-    weight = x.new_tensor(kernel).expand(x.shape[2], 1, 1, -1).contiguous()
-    return functional.conv2d(x[None].permute(0, 3, 1, 2), weight, groups=x.shape[2])[0].permute(1, 2, 0)
+    width = wide.shape[3]
+    weight = kernel.expand(width, 1, 1, -1).contiguous()
+    return functional.conv2d(wide.permute(0, 3, 1, 2), weight, groups=width)[0].permute(1, 2, 0)
 
 
-def _add_shifted(kernel: list[float], x: Tensor) -> Tensor:
-    """The same without oneDNN, whose absence makes depthwise convolutions very slow."""
+def _add_shifted(x: Tensor, kernel: list[float]) -> Tensor:
+    """The same for ``(C, H, W)`` without oneDNN, whose absence makes depthwise convolutions very slow."""
     height = x.shape[1] - len(kernel) + 1
     out = x[:, :height] * kernel[0]
     for row, tap in enumerate(kernel[1:], start=1):

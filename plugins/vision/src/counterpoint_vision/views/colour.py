@@ -103,16 +103,17 @@ def shift_hue(x: Tensor, shifts: Sequence[float]) -> None:
         x: any affine image of the true one with positive gain.
         shifts: per image, in turns, in [-0.5, 0.5].
     """
-    red, green, blue = torch.split(x, 1, dim=1)
-    value, least = x.amax(1, keepdim=True), x.amin(1, keepdim=True)
+    red, green, blue = x.unbind(1)
+    value, least = x.amax(1), x.amin(1)
     hue = torch.add(green, blue).sub_(red).sub_(least)
     chroma = torch.sub(value, least, out=least).add_(1e-20)  # no 0 / 0 where all channels are equal
     hue.div_(chroma).add_(1)  # in [0, 3]: distance from red on the hexagon; green's half counts as positive
     hue.copysign_(green - blue)
     value += chroma
     centres = [[(m - 6 * shift) % 6 - 3 for m in (6.0, 2.0, 4.0)] for shift in shifts]
-    wave = torch.sub(hue, x.new_tensor(centres)[:, :, None, None], out=x).abs_().sub_(3).abs_().clamp_(1, 2)
-    torch.addcmul(value, chroma, wave, value=-1, out=x)
+    middle = x.new_tensor(centres).view(-1, 3, 1, 1)
+    wave = torch.sub(hue.unsqueeze(1), middle, out=x).abs_().sub_(3).abs_().clamp_(1, 2)
+    torch.addcmul(value.unsqueeze(1), chroma.unsqueeze(1), wave, value=-1, out=x)
 
 
 def jitter(x: Tensor, orders: Sequence[Sequence[int]], factors: Sequence[Sequence[float]]) -> Pixels:
