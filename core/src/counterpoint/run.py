@@ -11,13 +11,21 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from counterpoint.errors import RunError
+from counterpoint.errors import ConfigError, DataError, RunError
 from counterpoint.parts import Dataset
 from counterpoint.training.config import dataset_class, read_yaml
 from counterpoint.training.embedding import Embedded, embed, encode_with
-from counterpoint.training.encoder_files import load_encoder
+from counterpoint.training.encoder_files import build, load_encoder
 
 CONFIG = "config.yaml"
+
+
+def is_run(path: Path) -> bool:
+    """Whether ``path`` is a run directory: its ``config.yaml`` names a recipe and a method."""
+    try:
+        return {"recipe", "method"} <= read_yaml(path / CONFIG).keys()
+    except ConfigError:
+        return False
 
 
 class Run:
@@ -32,9 +40,10 @@ class Run:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        if not (self.path / CONFIG).is_file():
+        if not is_run(self.path):
             raise RunError(
-                f"{self.path}: is no run directory ({CONFIG} is missing). Runs are made by: counterpoint pretrain"
+                f"{self.path}: is no run directory (it has no {CONFIG} of a run). "
+                "Runs are made by: counterpoint pretrain"
             )
 
     def __repr__(self) -> str:
@@ -66,15 +75,13 @@ class Run:
 
     def open(self, source: str | Path | None = None) -> Dataset:
         """The run's own dataset, or another ``source`` that its plugin opens."""
-        described = self.config.get("dataset") or {}
-        options = dict(described.get("init_args", {}))
-        if source is None or str(source) == str(self.config.get("data")):
-            source = str(self.config["data"])
-        else:
-            options = {}
-        cls = dataset_class(self.plugin, str(source))
-        options.pop("source", None)
-        return cls(str(source), **options)  # type: ignore[call-arg]
+        data, described = str(self.config["data"]), self.config.get("dataset")
+        if described and (source is None or str(source) == data or Path(source).resolve() == Path(data)):
+            options = {**(described.get("init_args") or {}), "source": data}
+            own: Dataset = build(self.plugin, "datasets", {**described, "init_args": options})
+            return own
+        source = data if source is None else str(source)
+        return dataset_class(self.plugin, source)(source)  # type: ignore[call-arg]
 
     def features(
         self,
@@ -112,6 +119,8 @@ class Run:
         """
         dataset = source if isinstance(source, Dataset) else self.open(source)
         found = self.features(dataset, batch_size=batch_size, workers=workers)
+        if not len(found.index):
+            raise DataError(f"{source}: none of its {len(dataset)} samples can be read")
         return F.normalize(found.features, dim=1).numpy()
 
     def to(self, device: torch.device | str) -> Run:

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from counterpoint.errors import Interrupted, TrainingError
+from counterpoint.errors import Interrupted, RunError, TrainingError
+from counterpoint.training.stops import StopRequest
 
 LAST = "checkpoints/last.ckpt"
 SAVE, STOP = 1, 2
+
+
+def checkpoint_step(path: Path) -> int:
+    """Optimiser steps done when the checkpoint was written.
+
+    Raises:
+        RunError: it is torn, or holds anything but tensors and plain values (a pickle is never run).
+    """
+    try:
+        return int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+    except Exception as error:  # what a broken file raises depends on where it is broken
+        reason = str(error).strip().split("\n")[0]
+        raise RunError(
+            f"{path}: is no checkpoint that can be read ({type(error).__name__}: {reason[:200]}). "
+            "Remove it, and --resume begins the run again."
+        ) from None
 
 
 class SaveLast(Callback):
@@ -25,18 +39,22 @@ class SaveLast(Callback):
         run: run directory.
         minutes: at least so often.
         steps: or every so many steps, if set.
+        stop: who asked to stop, if anybody.
     """
 
-    def __init__(self, run: Path, minutes: float, steps: int | None = None) -> None:
+    def __init__(self, run: Path, minutes: float, steps: int | None, stop: StopRequest) -> None:
         self.path = run / LAST
-        self.minutes, self.steps = minutes, steps
-        self.asked: str | None = None
+        self.minutes, self.steps, self.stop = minutes, steps, stop
         self._clock = time.monotonic()
-        self._handlers: dict[int, Any] = {}
 
     def save(self, trainer: Trainer) -> None:
-        """Save now, on all ranks together; the old checkpoint stays until the new one is whole."""
+        """Save now, on all ranks together; the old checkpoint stays until the new one is whole.
+
+        Raises:
+            TrainingError: the disk does not take it, or there is a weight that is no number.
+        """
         self._clock = time.monotonic()
+        self._refuse_non_finite(trainer)
         temporary = self.path.with_name(f".{self.path.name}.part")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,32 +65,28 @@ class SaveLast(Callback):
             temporary.unlink(missing_ok=True)
             raise TrainingError(
                 f"{self.path}: cannot be written ({error.strerror}). The checkpoint before it is untouched; "
-                f"make room and go on with: counterpoint pretrain --resume {self.path.parents[1]}"
+                f"make room and go on with: {self._resume()}"
             ) from error
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listen for Ctrl-C and for a scheduler's SIGTERM (only the main thread can)."""
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._handlers[number] = signal.signal(number, self._ask)
+    def _resume(self) -> str:
+        return f"counterpoint pretrain --resume {self.path.parents[1]}"
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Give the signals back."""
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        self._handlers.clear()
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked is not None:  # asked twice: leave at once, the last checkpoint is whole
-            raise KeyboardInterrupt
-        self.asked = signal.Signals(number).name
+    def _refuse_non_finite(self, trainer: Trainer) -> None:
+        """A finite loss may have had a gradient that was none; a checkpoint of such weights would help nobody."""
+        for name, weight in trainer.lightning_module.named_parameters():
+            if not bool(torch.isfinite(weight).all()):
+                raise TrainingError(
+                    f"{name} is not finite after step {trainer.global_step}, though the loss was: a gradient broke it. "
+                    "Lower optimization.lr, or raise the temperature, and begin again or, if it came late, go on from "
+                    f"the last checkpoint, which is untouched: {self._resume()}"
+                )
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save when the clock, the step count or a signal says so."""
         # The last batch of an epoch is saved by on_train_epoch_end, after the monitors have had their say.
-        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch or trainer.global_step == trainer.max_steps:
             return
         wish = self._wish(trainer)
         if wish:
@@ -80,16 +94,18 @@ class SaveLast(Callback):
         if wish == STOP:
             raise self._interrupted(trainer)
 
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the finished epoch."""
+        self.save(trainer)
+        if self._wish(trainer) == STOP and not trainer.fit_loop.done:
+            raise self._interrupted(trainer)
+
     def _interrupted(self, trainer: Trainer) -> Interrupted:
-        run = self.path.parents[1]
-        return Interrupted(
-            f"Stopped at step {trainer.global_step}; everything is saved. "
-            f"Go on with: counterpoint pretrain --resume {run}"
-        )
+        return Interrupted(f"Stopped at step {trainer.global_step}; everything is saved. Go on with: {self._resume()}")
 
     def _wish(self, trainer: Trainer) -> int:
         """0, `SAVE` or `STOP`: the strongest wish of any rank, since all must save the same step."""
-        wish = STOP if self.asked else SAVE if self._due(trainer) else 0
+        wish = STOP if self.stop.asked else SAVE if self._due(trainer) else 0
         if trainer.world_size == 1:
             return wish
         wishes = torch.tensor(wish, device=trainer.strategy.root_device)
@@ -99,9 +115,3 @@ class SaveLast(Callback):
         if self.steps is not None and trainer.global_step % self.steps == 0:
             return True
         return time.monotonic() - self._clock > 60 * self.minutes
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save the finished epoch."""
-        self.save(trainer)
-        if self._wish(trainer) == STOP and not trainer.fit_loop.done:
-            raise self._interrupted(trainer)

@@ -46,7 +46,7 @@ def build_parser(recipe: Recipe | None = None, source: str | None = None) -> Arg
     )
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of these settings")
     parser.add_argument("--recipe", type=str, help="plugin/method, e.g. vision/simclr")
-    parser.add_argument("--data", type=str, help="a folder, a table, an archive, or the name of a data set")
+    parser.add_argument("--data", type=str | None, help="a folder, a table, an archive, or the name of a data set")
     parser.add_argument("--out", type=str, help="run directory (default: runs/<plugin>-<method>)")
     parser.add_class_arguments(Settings, None)
     parser.add_argument("--optimization", type=Optimization, default=Optimization(), help="optimiser and schedule")
@@ -91,16 +91,21 @@ def _path(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
+def accepting(plugin: plugins.Plugin, source: str) -> type[Dataset] | None:
+    """The first of the plugin's datasets that accepts ``source``, or None."""
+    classes: list[type[Dataset]] = [part.load() for part in plugin.datasets.values()]
+    return next((cls for cls in classes if cls.accepts(source)), None)
+
+
 def dataset_class(plugin: plugins.Plugin, source: str) -> type[Dataset]:
     """The first of the plugin's datasets that accepts ``source``.
 
     Raises:
         ConfigError: none does; the message says what each of them opens.
     """
-    for part in plugin.datasets.values():
-        cls: type[Dataset] = part.load()
-        if cls.accepts(source):
-            return cls
+    cls = accepting(plugin, source)
+    if cls is not None:
+        return cls
     exists = "" if Path(source).exists() else f" There is no file or folder {source!r}."
     opens = "; ".join(f"{name} ({part.summary})" for name, part in plugin.datasets.items())
     raise ConfigError(f"--data {source!r} is nothing that plugin {plugin.name!r} opens.{exists} It opens: {opens}.")
@@ -143,6 +148,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
     if config.data is None:
         raise ConfigError("--data is missing: a folder, a table, an archive, or the name of a data set")
     settings_of(config)
+    Optimization(**config.optimization.as_dict())
     config.pop("config", None)
     return config
 

@@ -98,14 +98,22 @@ def build(plugin: Plugin, kind: str, described: Any) -> Any:
         raise RunError(
             f"{path!r} is none of the {kind} of plugin {plugin.name!r}, so it is not loaded.{nearest(path, known)}"
         )
-    return getattr(plugin, kind)[name].load()(**_built(described.get("init_args", {})))
+    arguments = described.get("init_args") or {}
+    nested = object_in(arguments)
+    if nested is not None:
+        raise RunError(
+            f"{path}: an argument asks for class {nested!r}; plain values are allowed in an encoder's config"
+        )
+    values = {key: tuple(v) if isinstance(v, list) else v for key, v in arguments.items()}
+    return getattr(plugin, kind)[name].load()(**values)
 
 
-def _built(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    for key, value in arguments.items():
-        if isinstance(value, dict) and "class_path" in value:
-            raise RunError(f"encoder config: {key!r} asks for class {value['class_path']!r}; plain values are allowed")
-    return {key: tuple(v) if isinstance(v, list) else v for key, v in arguments.items()}
+def object_in(arguments: Any) -> str | None:
+    """The first ``class_path`` anywhere in ``arguments``; None where all are plain values."""
+    if isinstance(arguments, Mapping) and "class_path" in arguments:
+        return str(arguments["class_path"])
+    inner = arguments.values() if isinstance(arguments, Mapping) else arguments if isinstance(arguments, list) else ()
+    return next((found for found in map(object_in, inner) if found is not None), None)
 
 
 def load_encoder(folder: Path) -> tuple[Encoder, Views, Plugin, dict[str, Any]]:

@@ -17,7 +17,7 @@ from counterpoint.errors import PluginError
 from counterpoint.files import write_text
 from counterpoint.methods.base import Method
 from counterpoint.parts import Dataset
-from counterpoint.training.encoder_files import registered, save_encoder
+from counterpoint.training.encoder_files import object_in, registered, save_encoder
 from counterpoint.training.recipes import find_recipe
 
 CARD = """---
@@ -44,10 +44,14 @@ def is_first_process() -> bool:
     return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "RANK", "SLURM_PROCID"))
 
 
-def export(out: Path, config: Namespace, method: Method, dataset: Dataset, *, seconds: float, samples: int) -> None:
-    """Write ``encoder/`` and ``run.json``."""
+def described(config: Namespace) -> dict[str, Any]:
+    """What ``encoder/config.json`` says of encoder and views.
+
+    Raises:
+        PluginError: one of them could not be loaded again: it is not registered, or is given an object.
+    """
     plugin = find_recipe(config.recipe).plugin
-    described: dict[str, Any] = {"plugin": plugin.name}
+    found: dict[str, Any] = {"plugin": plugin.name}
     for kind, key in (("encoders", "encoder"), ("views", "views")):
         part = config[key].as_dict()
         if registered(plugin, kind, part["class_path"]) is None:
@@ -55,10 +59,33 @@ def export(out: Path, config: Namespace, method: Method, dataset: Dataset, *, se
                 f"{part['class_path']} is none of the {kind} that plugin {plugin.name!r} registers, so a saved encoder "
                 "could not be loaded again. Register it in the plugin."
             )
-        described[key] = part
+        nested = object_in(part.get("init_args", {}))
+        if nested is not None:
+            raise PluginError(
+                f"{part['class_path']} is given an object of {nested}, so a saved encoder could not be loaded again. "
+                "Give it plain values."
+            )
+        found[key] = part
+    return found
+
+
+def export(
+    out: Path, config: Namespace, method: Method, dataset: Dataset, *, samples: int, seconds: float, rate: float
+) -> None:
+    """Write ``encoder/`` and ``run.json``.
+
+    Args:
+        out: run directory.
+        config: complete configuration.
+        method: trained.
+        dataset: what it was trained on.
+        samples: of its training split.
+        seconds: that the training took (since it was resumed, if it was).
+        rate: samples per second over all processes.
+    """
     digest = dataset.digest()
     card = CARD.format(
-        plugin=plugin.name,
+        plugin=config.recipe.partition("/")[0],
         recipe=config.recipe,
         version=__version__,
         data=Path(config.data).name,
@@ -68,7 +95,7 @@ def export(out: Path, config: Namespace, method: Method, dataset: Dataset, *, se
         batch_size=config.batch_size,
         seed=config.seed,
     )
-    save_encoder(out / "encoder", method.encoder, described, card)
+    save_encoder(out / "encoder", method.encoder, described(config), card)
     facts = {
         "recipe": config.recipe,
         "data": config.data,
@@ -77,7 +104,7 @@ def export(out: Path, config: Namespace, method: Method, dataset: Dataset, *, se
         "seed": config.seed,
         "steps": method.total_steps,
         "seconds": round(seconds, 3),
-        "samples_per_second": round(method.total_steps * config.batch_size / max(seconds, 1e-9), 1),
+        "samples_per_second": round(rate, 1),
         "versions": versions(),
         "machine": machine(),
     }

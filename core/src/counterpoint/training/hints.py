@@ -62,4 +62,8 @@ def _classes(bases: Iterable[type]) -> set[str]:
             if not inspect.isabstract(cls):
                 names.add(cls.__name__)
     heads = importlib.import_module("counterpoint.nn")
-    return names | {n for n in getattr(heads, "__all__", []) if issubclass(getattr(heads, n, object), nn.Module)}
+    return names | {name for name in heads.__all__ if _is_module(getattr(heads, name))}
+
+
+def _is_module(thing: object) -> bool:
+    return isinstance(thing, type) and issubclass(thing, nn.Module)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from counterpoint.methods.base import Method
 from counterpoint.parts import Dataset, Views
 from counterpoint.training.data import mix
 from counterpoint.training.embedding import embed, encode_with
+from counterpoint.training.measures import undisturbed
 
 LARGEST = {"train": 2000, "val": 1000}
 
@@ -37,14 +37,7 @@ class OnlineFeatures:
     def __call__(self, split: str) -> tuple[Tensor, Tensor | None]:
         """Features and labels of the split's subset, on the CPU."""
         encoder = self.method.encoder
-        training = encoder.training
         device = next(encoder.parameters()).device
-        encoder.eval()
-        try:
-            with torch.random.fork_rng(devices=[]):
-                found = embed(
-                    encode_with(encoder), self.views, self.dataset, self.indices[split].tolist(), device=device
-                )
-        finally:
-            encoder.train(training)
+        with undisturbed(encoder):
+            found = embed(encode_with(encoder), self.views, self.dataset, self.indices[split].tolist(), device=device)
         return found.features, found.labels

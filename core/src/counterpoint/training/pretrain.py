@@ -10,33 +10,39 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jsonargparse import Namespace
 from lightning import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger
 from rich.console import Console
+from rich.markup import escape
 
-from counterpoint.errors import ConfigError, DataError, RunError, message
+from counterpoint.errors import ConfigError, DataError, Interrupted, RunError, message
 from counterpoint.files import require_disk, write_text
 from counterpoint.methods.base import Method
 from counterpoint.parts import Dataset, Views
-from counterpoint.run import CONFIG, Run
+from counterpoint.run import CONFIG, Run, is_run
 from counterpoint.training import config as configs
-from counterpoint.training.checkpoints import LAST, SaveLast
+from counterpoint.training.checkpoints import LAST, SaveLast, checkpoint_step
 from counterpoint.training.data import RunData
-from counterpoint.training.export import export, is_first_process
+from counterpoint.training.export import described, export, is_first_process
 from counterpoint.training.guards import StepGuard
 from counterpoint.training.logs import MetricsLog
 from counterpoint.training.monitors import Monitor
 from counterpoint.training.online import OnlineFeatures
 from counterpoint.training.optimizers import configure
 from counterpoint.training.progress import Progress
+from counterpoint.training.recipes import find_recipe
 from counterpoint.training.settings import Settings, set_threads, settings_of
-from counterpoint.training.sizes import PROBE, Sizes, activation_bytes, choose_micro_batch, free_memory, parameter_bytes
+from counterpoint.training.sizes import Sizes, measure_sizes, parameter_bytes
+from counterpoint.training.stops import LeaveNow, StopRequest
 from counterpoint.training.verdict import diagnose
 
 ROOM = 64 * 2**20  # bytes beside the checkpoints: logs, report
+FOLDERS = ("checkpoints", "encoder", "tensorboard")
+WRITTEN = (CONFIG, "run.json", "*.csv", "evaluation-*.json", "non-finite.json", "report.html", *FOLDERS)
 COPIES = 3  # the old checkpoint, the new one while it is written, and the encoder
 
 
@@ -75,7 +81,7 @@ def pretrain(recipe: str | None = None, *, resume: str | Path | None = None, **s
 
 def start_run(config: Namespace, *, overwrite: bool = False) -> Run:
     """Begin a run in ``config.out``."""
-    if Path(config.data).exists():
+    if _is_path(config):
         config.data = str(Path(config.data).resolve())  # resume works from anywhere
     if is_first_process():
         _claim(Path(config.out), overwrite)
@@ -85,57 +91,91 @@ def start_run(config: Namespace, *, overwrite: bool = False) -> Run:
 def resume_run(path: Path) -> Run:
     """Go on with the run at ``path``, exactly as if it had never stopped."""
     run = Run(path)
+    if (path / "run.json").is_file():
+        Console().print(f"{escape(str(path))} is finished already; nothing to resume.", soft_wrap=True)
+        return run
     config = configs.parse(["--config", str(path / CONFIG)])
     config.out = str(path)
     checkpoint = path / LAST
-    if (path / "run.json").is_file():
-        Console().print(f"{path} is finished already; nothing to resume.")
-        return run
     return _fit(config, checkpoint if checkpoint.is_file() else None)
 
 
+def _is_path(config: Namespace) -> bool:
+    """Whether ``data`` names a file or folder, not a data set that happens to be called as something here."""
+    if not Path(config.data).exists():
+        return False
+    plugin, full = find_recipe(config.recipe).plugin, str(Path(config.data).resolve())
+    return configs.accepting(plugin, full) is configs.accepting(plugin, config.data)
+
+
 def _claim(out: Path, overwrite: bool) -> None:
-    """Make ``out`` ours, or refuse: nothing of anybody's is overwritten unasked."""
+    """Refuse to write where anybody's things are."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
-    if not (out / CONFIG).is_file():
+    if not is_run(out):
         raise RunError(f"--out {out}: exists and is no run directory. Choose another.")
     if not overwrite:
         raise RunError(
             f"--out {out}: holds a run already. Go on with it: counterpoint pretrain --resume {out}; "
             "or start again with --overwrite; or choose another --out."
         )
-    shutil.rmtree(out)
+
+
+def _clear(out: Path) -> None:
+    """Remove the run that is overwritten: what a run writes, and nothing else."""
+    for path in (path for pattern in WRITTEN for path in out.glob(pattern)):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _fit(config: Namespace, checkpoint: Path | None) -> Run:
-    settings, out, console = settings_of(config), Path(config.out), Console()
+    settings, out, console = settings_of(config), Path(config.out), Console(soft_wrap=True)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     set_threads(settings.threads)
     torch.manual_seed(settings.seed)
+    described(config)  # what could not be loaded again is refused before it is trained
+    begun = 0 if checkpoint is None else checkpoint_step(checkpoint)
     built = configs.instantiate(config)
-    dataset: Dataset = built.dataset
-    views: Views = built.views
-    method: Method = built.method
+    dataset, views, method = built.dataset, built.views, built.method
     indices = dataset.splits()["train"]
-    trainer = _trainer(settings, out, dataset, views, method)
+    stop, log = StopRequest(), MetricsLog(out)
+    trainer = _trainer(settings, out, log, stop, dataset, views, method)
     config.batch_size = settings.batch_size = _batch_size(settings, len(indices), trainer.world_size)
     _plan(method, settings, built.optimization, len(indices), trainer.world_size)
     require_disk(out, COPIES * parameter_bytes(method) + ROOM)
     if trainer.is_global_zero:
-        write_text(out / CONFIG, configs.dump(config))
         sizes = _sizes(method, views, dataset, indices, settings, trainer)
-        console.print(f"[bold]{config.recipe}[/] · {len(indices)} training samples of {config.data} · {sizes}")
+        # The choice is written down: with another memory a resumed run must not choose anew.
+        config.micro_batch = sizes.micro_batch or settings.batch_size
+        if checkpoint is None:
+            _clear(out)
+        log.rewind(begun or -1)
+        write_text(out / CONFIG, configs.dump(config))
+        told = f"{len(indices)} training samples of {config.data} · {sizes.describe(settings.batch_size)}"
+        console.print(f"[bold]{config.recipe}[/] · {escape(told)}")
     began = time.perf_counter()
-    data = RunData(dataset, views, indices, settings)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), stop.listening():
         _quiet()
-        trainer.fit(method, data, ckpt_path=checkpoint, weights_only=True)
+        _train(trainer, method, RunData(dataset, views, indices, settings), checkpoint)
+    seconds = time.perf_counter() - began
     if trainer.is_global_zero:
-        export(out, config, method, dataset, seconds=time.perf_counter() - began, samples=len(indices))
-        console.print(str(diagnose(out)))
-        console.print(f"Run: {out}")
+        done = (method.total_steps - begun) * settings.batch_size * trainer.world_size
+        export(out, config, method, dataset, samples=len(indices), seconds=seconds, rate=done / seconds)
+        console.print(escape(f"{diagnose(out)}\nRun: {out}"))
     return Run(out)
+
+
+def _train(trainer: Trainer, method: Method, data: RunData, checkpoint: Path | None) -> None:
+    try:
+        trainer.fit(method, data, ckpt_path=checkpoint, weights_only=True)
+    except LeaveNow:
+        run = trainer.default_root_dir
+        raise Interrupted(
+            "Stopped at once; what came after the last checkpoint is lost. "
+            f"Go on with: counterpoint pretrain --resume {run}"
+        ) from None
 
 
 def _batch_size(settings: Settings, samples: int, ranks: int) -> int:
@@ -155,27 +195,34 @@ def _plan(method: Method, settings: Settings, optimization: Any, samples: int, r
     method.optimization = partial(configure, optimization=optimization)
 
 
-def _sizes(method: Method, views: Views, dataset: Dataset, indices: Any, settings: Settings, trainer: Trainer) -> str:
-    """Measure what a step needs, choose the micro-batch, and say both."""
-    device = torch.device("cpu")
-    batch = dataset.batch(indices[: 8 * PROBE].tolist())
-    made = views(batch, torch.Generator().manual_seed(0))
-    activation = activation_bytes(method.encoder, made) if len(batch) else 0
-    root = trainer.strategy.root_device
-    free = free_memory(root if root.type == "cuda" else device)
-    method.micro_batch = choose_micro_batch(settings.micro_batch, settings.batch_size, activation, free)
-    sizes = Sizes(
-        settings.batch_size * trainer.world_size, method.micro_batch, activation, parameter_bytes(method), free
+def _sizes(
+    method: Method, views: Views, dataset: Dataset, indices: np.ndarray, settings: Settings, trainer: Trainer
+) -> Sizes:
+    sizes = measure_sizes(
+        method,
+        views,
+        dataset,
+        indices,
+        per_rank=settings.batch_size,
+        ranks=trainer.world_size,
+        micro_batch=settings.micro_batch,
+        device=trainer.strategy.root_device,
     )
-    return sizes.describe(settings.batch_size, len(made))
+    method.micro_batch = sizes.micro_batch
+    return sizes
 
 
-def _trainer(settings: Settings, out: Path, dataset: Dataset, views: Views, method: Method) -> Trainer:
+def _trainer(
+    settings: Settings, out: Path, log: MetricsLog, stop: StopRequest, dataset: Dataset, views: Views, method: Method
+) -> Trainer:
     features = OnlineFeatures(method, views, dataset, settings.seed)
-    save = SaveLast(out, settings.save_minutes, settings.save_steps)
-    log = MetricsLog(out)
-    monitor = Monitor(features, every_n_steps=settings.monitor_steps, every_n_epochs=settings.monitor_epochs)
-    callbacks: list[Callback] = [StepGuard(out, dataset, settings.seed), monitor, Progress(quiet=not settings.progress)]
+    callbacks: list[Callback] = [
+        stop,
+        StepGuard(out, dataset, settings.seed),
+        Monitor(features, every_n_steps=settings.monitor_steps, every_n_epochs=settings.monitor_epochs),
+        Progress(quiet=not settings.progress),
+        SaveLast(out, settings.save_minutes, settings.save_steps, stop),  # last, when the monitors have written
+    ]
     loggers: list[Logger] = [log]
     if settings.tensorboard:
         loggers.append(TensorBoardLogger(out, name="tensorboard", version=""))
@@ -188,8 +235,8 @@ def _trainer(settings: Settings, out: Path, dataset: Dataset, views: Views, meth
         max_epochs=settings.epochs,
         max_steps=settings.max_steps or -1,
         logger=loggers,
-        callbacks=[*callbacks, save],  # saving comes last, when the monitors have written their rows
-        sync_batchnorm=True,
+        callbacks=callbacks,
+        sync_batchnorm=_can_synchronise(settings),
         use_distributed_sampler=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -198,6 +245,11 @@ def _trainer(settings: Settings, out: Path, dataset: Dataset, views: Views, meth
         num_sanity_val_steps=0,
         default_root_dir=out,
     )
+
+
+def _can_synchronise(settings: Settings) -> bool:
+    """Torch synchronises batch statistics on GPUs only; on CPUs each process keeps to its own."""
+    return settings.accelerator != "cpu" and torch.cuda.is_available()
 
 
 def _quiet() -> None:

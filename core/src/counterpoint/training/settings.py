@@ -106,7 +106,7 @@ def default_threads() -> int:
     """
     named = os.environ.get("COUNTERPOINT_THREADS", "")
     if named:
-        if not named.isdigit() or int(named) < 1:
+        if not named.isdecimal() or int(named) < 1:
             raise ConfigError(message("$COUNTERPOINT_THREADS", repr(named), "a whole number from 1"))
         return int(named)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
