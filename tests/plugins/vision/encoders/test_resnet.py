@@ -32,6 +32,12 @@ def test_tokens_are_in_row_major_order():
     assert moved.argmax() == 5 * 6
 
 
+def test_the_stem_may_be_narrower():
+    encoder = SlimResNet(width=64, depth=(1, 1), stem=32)
+    assert encoder.dim == 128 and encoder.stem.out_channels == 32
+    assert encoder.eval()(View(torch.rand(1, 3, 32, 32), "image")).tokens.shape == (1, 16, 128)
+
+
 def test_zero_init_makes_every_block_its_shortcut():
     encoder = SlimResNet(width=16, depth=(2,), zero_init=True)
     block = encoder.blocks[1]
@@ -47,6 +53,7 @@ def test_weights_are_contiguous_so_that_they_can_be_saved():
     "settings, text",
     [
         ({"width": 0}, r"width: found 0; allowed: whole numbers of at least 1"),
+        ({"stem": 0}, r"stem: found 0; allowed: whole numbers of at least 1"),
         ({"depth": ()}, r"depth: found no stage; .*Try depth=\[1, 1, 1\]"),
         ({"depth": (1, 0)}, r"depth\[1\]: found 0"),
         ({"channels": 1.5}, r"channels: found 1\.5"),
