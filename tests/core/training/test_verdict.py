@@ -152,7 +152,7 @@ def judged_method(lab: Any, method: Method) -> Verdict:
 
 
 def test_simclr_is_healthy(lab: Any, toy_encoder: Any) -> None:
-    found = judged_method(lab, SimCLR(toy_encoder()))
+    found = judged_method(lab, SimCLR(toy_encoder(), projector=small_projector))
     assert found.state == "healthy" and found.numbers["knn"] > 0.5
 
 
@@ -169,7 +169,7 @@ def test_simsiam_without_stop_gradient_is_collapsed_and_with_it_is_not(
 def test_byol_without_momentum_and_predictor_is_collapsed(lab: Any, toy_encoder: Any) -> None:
     lab.run.mkdir()
     (lab.run / "config.yaml").write_text("method:\n  class_path: counterpoint.methods.byol.BYOL\n")
-    found = judged_method(lab, BYOL(toy_encoder(), momentum=0.0, predictor=identity))
+    found = judged_method(lab, BYOL(toy_encoder(), projector=small_projector, momentum=0.0, predictor=identity))
     assert found.state == "collapsed" and found.numbers["std"] < 0.05
     assert found.remedy == "raise the target's momentum (0.996)"
 

@@ -50,8 +50,8 @@ class Monitor(Callback):
     """Watches a pretraining and changes nothing in it: the weights end the same with it and without it.
 
     It writes to the trainer's loggers on rank zero; the epoch's score histograms go to ``scores.csv`` in the run
-    directory of the trainer's `MetricsLog`. Put it before the callbacks that save checkpoints, so that a checkpoint
-    holds the counts of its step.
+    directory of the trainer's `MetricsLog`. What that log holds beyond the step where a run begins or resumes is
+    forgotten. Put it before the callbacks that save checkpoints, so that a checkpoint holds the counts of its step.
 
     Args:
         embed: ``"train"`` or ``"val"`` -> the encoder's features ``(N, D)`` of a fixed subset of that split (2,000 and
@@ -102,7 +102,10 @@ class Monitor(Callback):
         self._damaged = {record[0]: Damaged(*record) for record in state_dict["damaged"]}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look at the untrained encoder, unless this is a resumed run."""
+        """Rewind the log to where this run begins or resumes; look at the untrained encoder if it begins."""
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsLog):
+                logger.rewind(trainer.global_step)
         if trainer.global_step == 0 and trainer.is_global_zero:
             self._look_at_encoder(trainer, pl_module, "untrained")
         self._looked_at = trainer.global_step
