@@ -25,6 +25,8 @@ EXAMPLES = """examples:
   counterpoint app image-search query --run runs/photos --data archive/ cat.jpg -k 20
 """
 
+LISTED = 3  # neighbours per query in the printed table
+
 
 def main(words: Sequence[str]) -> int:
     """Parse the words after ``image-search`` and run the verb; returns the exit code."""
@@ -149,10 +151,9 @@ def _held_out(dataset: Dataset, splits: dict[str, np.ndarray], samples: int, see
 
 
 def _table(asked: Asked, indices: list[int], names: list[list[str]], scores: torch.Tensor) -> Table:
-    table = Table(title="Nearest neighbours (cosine)")
-    table.add_column("query")
-    for place in range(scores.shape[1]):
-        table.add_column(str(place + 1))
+    """The nearest few of each query; the picture has them all."""
+    table = Table("query", "nearest (cosine)", title="Nearest neighbours")
     for index, row, values in zip(indices, names, scores.tolist()):
-        table.add_row(asked.dataset.name(index), *(f"{name} {value:.2f}" for name, value in zip(row, values)))
+        nearest = ", ".join(f"{name} {value:.2f}" for name, value in list(zip(row, values))[:LISTED])
+        table.add_row(asked.dataset.name(index), nearest)
     return table
