@@ -58,14 +58,14 @@ class Queue(nn.Module):
 
         Args:
             rows: ``(B, dim)``; taken without gradient.
-            ids: ``(B,)`` int64 content ids; None: negative numbers, which no content has.
+            ids: ``(B,)`` int64 content ids; None: -1, which no content has.
 
         Raises:
             ShapeError: rows of another width, or ids that are not one to a row.
         """
         if rows.ndim != 2 or rows.shape[1] != self.rows.shape[1]:
             raise ShapeError(message("rows", tuple(rows.shape), f"(B, {self.rows.shape[1]})"))
-        ids = torch.arange(-1, -1 - rows.shape[0], -1, device=rows.device) if ids is None else ids
+        ids = torch.full(rows.shape[:1], -1, device=rows.device) if ids is None else ids
         if ids.shape != rows.shape[:1]:
             raise ShapeError(message("ids", tuple(ids.shape), f"({rows.shape[0]},)", "Give one id per row."))
         rows, ids = gather(rows.detach()), gather(ids)
