@@ -108,6 +108,13 @@ def test_an_episode_is_the_nearest_prototype(distance: str) -> None:
     assert fewshot._episode(z, 3, distance) == pytest.approx(np.mean(right))
 
 
+def test_a_tight_class_has_no_advantage_by_cosine() -> None:
+    """The mean of unit rows is longer in a tight class; by cosine only its direction counts."""
+    tight = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
+    wide = torch.tensor([[-0.6, 0.8], [0.96, 0.28], [0.6, 0.8]])  # prototype (0.18, 0.54), of length 0.57
+    assert fewshot._episode(torch.stack([tight, wide]), 2, "cosine") == 1.0
+
+
 def test_small_classes_take_no_part_in_episodes() -> None:
     x, y = blobs(60, 3, spread=0.01)
     y[:3] = 7  # one row of each: not a cluster, and too small to be drawn

@@ -78,6 +78,11 @@ def test_ranks_equal_a_stable_sort_with_ties_negative_zero_and_removed_rows(
     assert hit_ranks(scores, relevant).tolist() == expected.tolist()
 
 
+def test_minus_zero_is_zero() -> None:
+    scores = np.array([-0.0, 0.0, -0.0], dtype=np.float32)
+    assert [hit_ranks(scores, np.arange(3) == i).tolist() for i in range(3)] == [[1], [2], [3]]
+
+
 def test_average_precision_equals_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_SCORES", 200)  # several tiles
     (q, qy), (g, gy) = clusters(20, spread=2.0), clusters(60, spread=2.0, seed=1)
