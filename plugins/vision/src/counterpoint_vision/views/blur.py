@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+BLOCK = 16
 NEGLIGIBLE = 1e-4  # weight of the taps left out: less than 0.03 of 255 levels
 
 
@@ -28,43 +29,32 @@ def shorten(taps: list[float]) -> list[float]:
 
 
 def blur(x: Tensor, sigma: float, radius: int) -> Tensor:
-    """Blur ``(C, H, W)`` float images with a Gaussian of ``2 radius + 1`` taps along each axis; ``radius < H, W``.
-
-    The result may be a transposed view of its memory: who copies it next puts it right at no extra cost.
-    """
+    """Blur ``(C, H, W)`` float images with a Gaussian of ``2 radius + 1`` taps along each axis; ``radius < H, W``."""
     taps = shorten(gaussian(sigma, radius))
     if len(taps) == 1:
         return x
-    kernel = x.new_tensor([*taps[:0:-1], *taps])
-    return _down(_down(x, kernel).transpose(1, 2), kernel).transpose(1, 2)
+    band = _band(taps, x)
+    # channel by channel: what one needs fits a core's cache; that of three does not, and takes half as long again
+    return torch.stack([_down_and_turn(_down_and_turn(plane, band), band) for plane in x])
 
 
-def _down(x: Tensor, kernel: Tensor) -> Tensor:
-    """Filter ``(C, H, W)`` down the rows with a kernel of odd length, reflecting at the border."""
-    radius = len(kernel) // 2
-    wide = functional.pad(x[None], (0, 0, radius, radius), mode="reflect")
-    return _convolve(wide, kernel) if x.is_cuda or _onednn() else _add_shifted(wide[0], kernel.tolist())
+def _band(taps: list[float], like: Tensor) -> Tensor:
+    """``(BLOCK + 2 radius, BLOCK)``: column j holds the whole kernel from row j on."""
+    zeros = [0.0] * (BLOCK - 1)
+    return like.new_tensor([*zeros, *taps[:0:-1], *taps, *zeros]).unfold(0, BLOCK, 1).flip(1)
 
 
-def _onednn() -> bool:
-    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return available and bool(torch.backends.mkldnn.enabled)
+def _down_and_turn(plane: Tensor, band: Tensor) -> Tensor:
+    """Filter ``(H, W)`` down the rows, reflecting at the border, and swap rows with columns: ``(W, H)``.
 
-
-def _convolve(wide: Tensor, kernel: Tensor) -> Tensor:
-    """A depthwise convolution of ``(1, C, H, W)`` down the rows, whose channels are the columns.
-
-    That is how oneDNN works on contiguous numbers; with colours as channels it takes ten times as long.
+    A product with a band matrix, BLOCK output rows at a time: quicker than adding shifted images, and than a grouped
+    convolution by far.
     """
-    width = wide.shape[3]
-    weight = kernel.expand(width, 1, 1, -1).contiguous()
-    return functional.conv2d(wide.permute(0, 3, 1, 2), weight, groups=width)[0].permute(1, 2, 0)
-
-
-def _add_shifted(x: Tensor, kernel: list[float]) -> Tensor:
-    """The same for ``(C, H, W)`` without oneDNN, whose absence makes depthwise convolutions very slow."""
-    height = x.shape[1] - len(kernel) + 1
-    out = x[:, :height] * kernel[0]
-    for row, tap in enumerate(kernel[1:], start=1):
-        out.add_(x[:, row : row + height], alpha=tap)
-    return out
+    (height, width), taps = plane.shape, band.shape[0]
+    radius, blocks = (taps - BLOCK) // 2, -(-height // BLOCK)
+    wide = functional.pad(plane[None, None], (0, 0, radius, radius), mode="reflect")
+    if height % BLOCK:
+        wide = functional.pad(wide, (0, 0, 0, blocks * BLOCK - height))
+    windows = wide.as_strided((blocks, width, taps), (BLOCK * width, 1, width))
+    out = torch.bmm(windows, band.expand(blocks, -1, -1))
+    return out.transpose(0, 1).reshape(width, blocks * BLOCK)[:, :height]

@@ -108,7 +108,7 @@ def shift_hue(x: Tensor, shifts: Sequence[float]) -> None:
     hue = torch.add(green, blue).sub_(red).sub_(least)
     chroma = torch.sub(value, least, out=least).add_(1e-20)  # no 0 / 0 where all channels are equal
     hue.div_(chroma).add_(1)  # in [0, 3]: distance from red on the hexagon; green's half counts as positive
-    hue.copysign_(green - blue)
+    hue.copysign_(green.sub_(blue))  # x is not needed any more
     value += chroma
     centres = [[(m - 6 * shift) % 6 - 3 for m in (6.0, 2.0, 4.0)] for shift in shifts]
     middle = x.new_tensor(centres).view(-1, 3, 1, 1)
