@@ -86,7 +86,7 @@ def test_dclw_is_the_formula(gradient: bool) -> None:
     positive, total = anchors(a, b)
     power = ((unit(a) * unit(b)).sum(1) / 0.7).exp()
     weight = 2 - power / power.mean()
-    assert float(weight.mean()) == pytest.approx(1.0)
+    assert weight.mean().item() == pytest.approx(1.0)
     dense = (total.log() - (weight if gradient else weight.detach()) * positive).mean()
     ours = dcl_loss([a, b], temperature=TEMPERATURE, pos_weight="neg_vmf", sigma=0.7, weight_gradient=gradient).loss
     torch.testing.assert_close(ours, dense, rtol=1e-12, atol=1e-12)

@@ -135,7 +135,8 @@ def process(rank: int, folder: Path) -> None:
     broken = inputs()[:, half(rank)].clone()
     if rank == 1:
         broken[1, 2] = torch.nan
-    answers["broken"] = [refusal(lambda o=o: o(list(broken))) for o in (NTXent(), InfoNCE(), DCL(), SupCon(), Sigmoid())]
+    objectives = (NTXent(), InfoNCE(), DCL(), SupCon(), Sigmoid())
+    answers["broken"] = [refusal(lambda o=o: o(list(broken))) for o in objectives]
     answers["uneven"] = refusal(lambda: NTXent()(list(inputs()[:, : 3 + rank])))
     torch.save(answers, folder / f"{rank}.pt")
     dist.barrier()

@@ -92,11 +92,13 @@ def _classes(rows: Rows, labels: Tensor | None) -> Tensor:
     if labels is None:
         return content
     known = labels if rows.alone else gather(labels)
-    shared = torch.full_like(content, -1).scatter_reduce_(0, content, known, "amax")
-    known = torch.where(known < 0, shared[content], known)
-    key = torch.stack([(known < 0).long(), torch.where(known < 0, content, known)])
-    classes: Tensor = torch.unique(key, dim=1, return_inverse=True)[1]
-    return classes
+    if rows.all_ids is not None:
+        shared = torch.full_like(content, -1).scatter_reduce_(0, content, known, "amax")
+        known = torch.where(known < 0, shared[content], known)
+    if int(known.max()) >= 4 * rows.total:  # so large that counting by number would waste memory: number them anew
+        unknown = known < 0
+        known = torch.unique(known, return_inverse=True)[1].masked_fill(unknown, -1)
+    return torch.where(known < 0, known.max() + 1 + content, known)
 
 
 def _mean_positive(rows: Rows, everyone: Tensor, classes: Tensor) -> Tensor:
