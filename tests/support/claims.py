@@ -1,9 +1,9 @@
 """What every claim does: train by the product's own commands, choose on val, measure on test, write mean and spread.
 
-Each trial is a `counterpoint pretrain` and a `counterpoint evaluate`, so anybody can repeat one by hand. Trials are kept
-under ``$COUNTERPOINT_CLAIMS`` (default: runs/claims) by a hash of their options: an interrupted claim goes on where it was.
-``COUNTERPOINT_SMOKE=1`` shrinks a claim to one seed and a few steps on built-in data: it exercises everything and shows
-nothing, and asserts no gain.
+Each trial is a `counterpoint pretrain` and a `counterpoint evaluate`, so anybody can repeat one by hand. Trials are
+kept under ``$COUNTERPOINT_CLAIMS`` (default: runs/claims) by a hash of their options: an interrupted claim goes on where
+it was. ``COUNTERPOINT_SMOKE=1`` shrinks a claim to one seed and a few steps on built-in data: it exercises everything and
+shows nothing, and asserts no gain.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def measure(trial: Trial, split: str) -> dict[str, Any]:
     if not path.is_file():
         if not (trial.folder / "run.json").is_file():
             _command(["pretrain", *trial.options(), "--out", str(trial.folder), "--overwrite"])
-        _command(["evaluate", str(trial.folder), "--split", split])
+        quick = ["--quick"] if split == "val" else []  # selection looks at the kNN only
+        _command(["evaluate", str(trial.folder), "--split", split, *quick])
     rows = json.loads(path.read_text(encoding="utf-8"))["metrics"]
     run = json.loads((trial.folder / "run.json").read_text(encoding="utf-8"))
     return {"rows": rows, "seconds": run["seconds"], "steps": run["steps"], "versions": run["versions"]}

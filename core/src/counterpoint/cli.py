@@ -60,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("run_path", metavar="RUN", type=Path, help="run directory")
     evaluate.add_argument("--data", help="other data than the run's own")
     evaluate.add_argument("--split", choices=("val", "test"), default="test", help="what is measured (default: test)")
+    evaluate.add_argument("--quick", action="store_true", help="kNN and geometry only: seconds instead of minutes")
     evaluate.add_argument("--out", type=Path, help="JSON file (default: RUN/evaluation-<split>.json)")
     embed = command(
         "embed",
@@ -98,6 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = parsed.run(parsed)
         return code
     except Interrupted as stop:
+        if os.environ.get("LOCAL_RANK", "0") != "0":
+            return 0  # all processes stop together; the first one tells, and a failure of another would kill it
         print(stop, file=sys.stderr)
         return 130
     except CounterpointError as error:
@@ -170,7 +173,8 @@ def _doctor(_: argparse.Namespace) -> int:
 def _evaluate(parsed: argparse.Namespace) -> int:
     from counterpoint.training.evaluate import evaluate_run, show
 
-    show(evaluate_run(parsed.run_path, data=parsed.data, split=parsed.split, out=parsed.out))
+    found = evaluate_run(parsed.run_path, data=parsed.data, split=parsed.split, out=parsed.out, quick=parsed.quick)
+    show(found)
     return 0
 
 

@@ -51,7 +51,7 @@ def comparison(rows: Rows, *, classes: int | None = None, title: str | None = No
     """
     table = Table(title=title)
     for number, heading in enumerate(("metric", *rows, "chance")):
-        table.add_column(escape(heading), justify="right" if number else "left")
+        table.add_column(escape(heading), justify="right" if number else "left", no_wrap=not number)
     for line in _lines(rows, classes, "[bold]{}[/bold]"):
         table.add_row(escape(line[0]), *line[1:])
     return table
@@ -77,12 +77,17 @@ def to_json(rows: Rows, *, classes: int | None = None, **facts: object) -> str:
 def _lines(rows: Rows, classes: int | None, bold: str) -> Iterable[list[str]]:
     fullest_first = sorted(rows.values(), key=len, reverse=True)  # the order of metrics is that of a row that has most
     for metric in dict.fromkeys(metric for found in fullest_first for metric in found):
+        if metric.endswith(",ci]"):
+            continue  # half width of an interval: it stands behind its mean
         values = [found.get(metric, math.nan) for found in rows.values()]
         known = [v for v in values if not math.isnan(v)]
         shown = [_text(v, metric) for v in values]
+        half = [found.get(f"{metric[:-1]},ci]") for found in rows.values()]
         # several encoders that round to the same best are all best; one encoder alone is not
         best = _text(max(known), metric) if compared(metric) and len(known) > 1 else None
-        yield [metric, *(bold.format(s) if s == best else s for s in shown), _text(chance(metric, classes), metric)]
+        cells = [bold.format(s) if s == best else s for s in shown]
+        cells = [cell if h is None else f"{cell} ± {h:.3f}" for cell, h in zip(cells, half)]
+        yield [metric, *cells, _text(chance(metric, classes), metric)]
 
 
 def _text(value: float | None, metric: str) -> str:

@@ -47,7 +47,12 @@ class Evaluation:
 
 
 def evaluate_run(
-    run: str | Path | Run, *, data: str | None = None, split: str = "test", out: Path | None = None
+    run: str | Path | Run,
+    *,
+    data: str | None = None,
+    split: str = "test",
+    out: Path | None = None,
+    quick: bool = False,
 ) -> Evaluation:
     """Measure a run's encoder beside its baselines.
 
@@ -59,6 +64,7 @@ def evaluate_run(
         data: other data than the run's own.
         split: "val" or "test".
         out: JSON file (default: ``evaluation-<split>.json`` in the run).
+        quick: of the label metrics only the kNN, and no PCA: seconds where the probes need minutes.
     """
     run = run if isinstance(run, Run) else Run(run)
     dataset = run.open(data)
@@ -73,9 +79,9 @@ def evaluate_run(
                 progress.update(work, advance=count)
 
             found = {s: embed(encode, run.views, dataset, i.tolist(), tick=tick) for s, i in used.items()}
-            rows[name] = _measure(found, split, run, _two_views(encode, run, dataset, used[split]))
-            if name == RAW:
-                rows[PCA] = _measure(_reduced(found), split, run)
+            rows[name] = _measure(found, split, run, quick, _two_views(encode, run, dataset, used[split]))
+            if name == RAW and not quick:
+                rows[PCA] = _measure(_reduced(found), split, run, quick)
             if name == LEARNT:
                 for embedded in found.values():
                     tell_damaged(console, embedded)
@@ -103,11 +109,12 @@ def _reduced(found: dict[str, Embedded]) -> dict[str, Embedded]:
 
 
 def _measure(
-    found: dict[str, Embedded], split: str, run: Run, views: tuple[Tensor, Tensor] | None = None
+    found: dict[str, Embedded], split: str, run: Run, quick: bool, views: tuple[Tensor, Tensor] | None = None
 ) -> dict[str, float]:
     features = {s: e.features for s, e in found.items()}
     labels = {s: e.labels for s, e in found.items() if e.labels is not None}
-    return evaluate_arrays(features, labels or None, split=split, seed=int(run.config["seed"]), views=views)
+    seed = int(run.config["seed"])
+    return evaluate_arrays(features, labels or None, split=split, seed=seed, views=views, quick=quick)
 
 
 @torch.no_grad()

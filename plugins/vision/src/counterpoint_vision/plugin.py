@@ -11,13 +11,18 @@ plugin = Plugin(
     datasets={
         "photographs": Part("counterpoint_vision.data:Photographs", "patches of real pictures, nothing to download"),
         "public": Part("counterpoint_vision.data:PublicSet", "cifar10, cifar100, fashion-mnist, mnist, stl10, …"),
-        "arrays": Part("counterpoint_vision.data:ImageArrays", "an .npz file of images; cifar10-small of the data home"),
+        "arrays": Part(
+            "counterpoint_vision.data:ImageArrays", "an .npz file of images; cifar10-small of the data home"
+        ),
         "table": Part("counterpoint_vision.data:ImageTable", "CSV, TSV or Parquet with a column of image paths"),
         "folder": Part("counterpoint_vision.data:ImageFolder", "a folder of images, with or without class subfolders"),
     },
     views={
         "simclr": Part("counterpoint_vision.views:SimCLRViews", "random crop, flip, colour jitter, grey (SimCLR)"),
-        "multicrop": Part("counterpoint_vision.views:MultiCropViews", "two large crops and several small (SwAV, DINO)"),
+        "moco": Part("counterpoint_vision.views:MoCoViews", "SimCLR's with MoCo v2's strengths"),
+        "byol": Part("counterpoint_vision.views:BYOLViews", "two unequal views: blur and solarise (BYOL, MoCo v3)"),
+        "multicrop": Part("counterpoint_vision.views:MultiCropViews", "two large crops and several small (SwAV)"),
+        "dino": Part("counterpoint_vision.views:DINOViews", "two unequal large crops and several small (DINO)"),
     },
     encoders={
         "slimresnet": Part(
@@ -43,7 +48,9 @@ plugin = Plugin(
         "mocov3": {"views": "byol"},
         "byol": {"views": "byol"},
         "swav": {"views": "multicrop"},
-        "dino": {"views": "multicrop"},
+        "barlowtwins": {"views": "byol"},
+        "vicreg": {"views": "byol"},
+        "dino": {"views": "dino"},
     },
-    requires=("timm>=1.0", "torchvision>=0.21", "pillow>=10", "scikit-image>=0.22"),
+    requires=("timm>=1.0", "torchvision>=0.21", "pillow>=10.1", "scikit-image>=0.22"),
 )
