@@ -1,9 +1,9 @@
 """What every claim does: train by the product's own commands, choose on val, measure on test, write mean and spread.
 
 Each trial is a `counterpoint pretrain` and a `counterpoint evaluate`, so anybody can repeat one by hand. Trials are
-kept under ``$COUNTERPOINT_CLAIMS`` (default: runs/claims) by a hash of their options: an interrupted claim goes on where
-it was. ``COUNTERPOINT_SMOKE=1`` shrinks a claim to one seed and a few steps on built-in data: it exercises everything and
-shows nothing, and asserts no gain.
+kept under ``$COUNTERPOINT_CLAIMS`` (default: runs/claims) by a hash of their options: an interrupted claim goes on
+where it was. ``COUNTERPOINT_SMOKE=1`` shrinks a claim to one seed and a few steps on built-in data: it exercises
+everything and shows nothing, and asserts no gain.
 """
 
 from __future__ import annotations

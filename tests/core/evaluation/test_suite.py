@@ -219,3 +219,21 @@ def test_errors(change: dict[str, Tensor | None], split: str, error: type[Except
     features = {s: v for s, v in (x | change).items() if v is not None}
     with pytest.raises(error, match=text):
         evaluate_arrays(features, y, split=split)
+
+
+def test_quick_is_the_knn_and_geometry() -> None:
+    features, labels = data()
+    quick = evaluate_arrays(features, labels, split="test", quick=True)
+    whole = evaluate_arrays(features, labels, split="test")
+    assert quick == {name: whole[name] for name in quick}
+    assert any(name.startswith("knn") for name in quick)
+    assert not any(name.startswith(("linear", "fewshot", "recall", "nmi")) for name in quick)
+
+
+def test_of_very_many_queries_retrieval_draws_some_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, labels = data()
+    monkeypatch.setattr(suite, "_RETRIEVAL_QUERIES", 10)
+    found = evaluate_arrays(features, labels, split="test")
+    assert "recall@1[queries=10]" in found
+    assert "map[queries=10]" in found
+    assert found == evaluate_arrays(features, labels, split="test")

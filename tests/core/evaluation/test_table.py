@@ -87,3 +87,11 @@ def test_geometry_and_widths_of_intervals_have_no_best() -> None:
     assert all(compared(metric) for metric in better)
     neither = ["rankme", "uniformity", "alignment", "std", "anisotropy", "fewshot[k=5,draws=10,ci]"]
     assert not any(compared(metric) for metric in neither)
+
+
+def test_an_interval_stands_behind_its_mean_and_drawn_queries_keep_their_chance_level() -> None:
+    rows = {"a": {"fewshot[k=1,draws=10]": 0.5, "fewshot[k=1,draws=10,ci]": 0.021, "recall@1[queries=9]": 0.4}}
+    text = markdown(rows, classes=4)
+    assert "0.5000 ± 0.021" in text
+    assert ",ci]" not in text
+    assert "| `recall@1[queries=9]` | 0.4000 | 0.2500 |" in text

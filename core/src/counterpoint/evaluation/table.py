@@ -13,7 +13,7 @@ from rich.table import Table
 
 Rows = Mapping[str, Mapping[str, float]]
 
-_ACCURACY = re.compile(r"^(knn|linear|fewshot|fraction|recall@1$)")
+_ACCURACY = re.compile(r"^(knn|linear|fewshot|fraction|recall@1(\[|$))")
 _BETTER = re.compile(
     r"^(knn|linear|fewshot|fraction|recall@|true_recall@|map|r_precision|mrr|nmi|ari|view_recall@)(?!.*\bci\b)"
 )

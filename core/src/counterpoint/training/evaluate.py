@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from counterpoint.evaluation.baselines import pca
+from counterpoint.evaluation.baselines import Pca
 from counterpoint.evaluation.suite import comparison, evaluate_arrays
 from counterpoint.files import write_text
 from counterpoint.parts import Dataset, Encoder
@@ -104,8 +104,8 @@ def untrained(run: Run) -> Encoder:
 
 
 def _reduced(found: dict[str, Embedded]) -> dict[str, Embedded]:
-    train = found["train"].features
-    return {s: Embedded(pca(train, e.features), e.index, e.labels, e.damaged) for s, e in found.items() if len(e.index)}
+    reduce = Pca(found["train"].features)
+    return {s: replace(e, features=reduce(e.features)) for s, e in found.items() if len(e.index)}
 
 
 def _measure(
