@@ -97,11 +97,11 @@ class SmallSigmoid(torch.autograd.Function):
         chosen = torch.sigmoid(positive)
         if any(ctx.needs_input_grad):
             slope.diagonal().add_(chosen - 1.0)
-            slope.div_(grid.n)
             by_unit = torch.cat([torch.mm(slope, candidates), torch.mm(slope.t(), anchors)])
-            grad_scale = (by_unit * unit).sum() / 2.0 if ctx.needs_input_grad[2] else None
-            grad_rows = unit_backward(unit, inverse, by_unit.mul_(factor))
-            ctx.save_for_backward(grad_rows, grad_scale, slope.sum() if ctx.needs_input_grad[3] else None)
+            grad_scale = (by_unit * unit).sum() / (2.0 * grid.n) if ctx.needs_input_grad[2] else None
+            grad_bias = slope.sum() / grid.n if ctx.needs_input_grad[3] else None
+            grad_rows = unit_backward(unit, inverse, by_unit.mul_(factor / grid.n))
+            ctx.save_for_backward(grad_rows, grad_scale, grad_bias)
         parts = ((positive.mean() - shift) / factor, chosen.mean())
         ctx.mark_non_differentiable(*parts)
         return loss, *parts

@@ -95,8 +95,7 @@ def _sum_log1p(power: Tensor, top: float) -> Tensor:
     while height < _SAFE / 2 and flat.numel() > _FEW:
         half = flat.numel() // 2
         low, high, rest = flat[:half], flat[half : 2 * half], flat[2 * half :]
-        product = low * high
-        flat = low.add_(high).add_(product)
+        flat = low.addcmul_(low, high).add_(high)
         if rest.numel():
             flat = torch.cat([flat, rest])
         height *= 2
