@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -130,6 +130,14 @@ class Encoder(nn.Module, ABC):
 
     dim: int
     capabilities: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    def blank(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """``arguments`` without what would bring weights from elsewhere: a saved encoder brings its own.
+
+        Also the arguments of the untrained baseline. Override where an argument fetches or reads weights.
+        """
+        return dict(arguments)
 
     @abstractmethod
     def forward(self, view: View) -> Encoding:

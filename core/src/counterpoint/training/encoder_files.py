@@ -105,7 +105,8 @@ def build(plugin: Plugin, kind: str, described: Any) -> Any:
             f"{path}: an argument asks for class {nested!r}; plain values are allowed in an encoder's config"
         )
     values = {key: tuple(v) if isinstance(v, list) else v for key, v in arguments.items()}
-    return getattr(plugin, kind)[name].load()(**values)
+    cls = getattr(plugin, kind)[name].load()
+    return cls(**(cls.blank(values) if issubclass(cls, Encoder) else values))
 
 
 def object_in(arguments: Any) -> str | None:

@@ -27,7 +27,7 @@ tags: [self-supervised, contrastive-learning, {plugin}]
 
 # {recipe}
 
-An encoder learnt without labels by [Counterpoint](https://github.com/counterpoint-ssl/counterpoint) {version}.
+An encoder learnt without labels by Counterpoint {version}.
 
 - data: `{data}` ({samples} training samples, digest `{digest}`)
 - epochs: {epochs}, samples per step: {batch_size}, seed: {seed}

@@ -119,3 +119,9 @@ def test_weights_out_of_reach(monkeypatch):
     monkeypatch.setattr(timm, "create_model", offline)
     with pytest.raises(DataError, match=r"pretrained: found True, but We couldn't connect; .*weights=\.\.\."):
         Timm("test_resnet", pretrained=True)
+
+
+def test_a_saved_encoder_is_built_again_without_fetching_weights() -> None:
+    arguments = {"name": "resnet18", "pretrained": True, "weights": None, "channels": 1}
+    assert Timm.blank(arguments) == {"name": "resnet18", "pretrained": False, "weights": None, "channels": 1}
+    assert Timm.blank({"name": "resnet18", "weights": "elsewhere.safetensors"})["weights"] is None

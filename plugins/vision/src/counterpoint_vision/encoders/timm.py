@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,11 @@ class Timm(Encoder):
         card = self.model.pretrained_cfg
         self.mean: tuple[float, ...] = tuple(card.get("mean", (0.5,) * channels))
         self.std: tuple[float, ...] = tuple(card.get("std", (0.5,) * channels))
+
+    @classmethod
+    def blank(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The same network with fresh weights: no Hub, no file."""
+        return {**arguments, "pretrained": False, "weights": None}
 
     def forward(self, view: View) -> Encoding:
         """``(B, channels, H, W)`` floats -> pooled ``(B, dim)``, tokens ``(B, N, D')`` in row-major order."""
