@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from counterpoint_vision.data import demo
 
 from counterpoint.errors import DataError
+from counterpoint_vision.data import demo
 
 pytestmark = pytest.mark.unit
 
