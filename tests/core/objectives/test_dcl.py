@@ -145,7 +145,7 @@ def test_with_more_negatives_the_two_agree() -> None:
 def test_an_anchor_whose_negatives_are_all_duplicates_adds_nothing() -> None:
     a, b = draw(3)
     result = dcl_loss([a, b], torch.tensor([1, 1, 1]))
-    assert float(result.loss) == 0.0
+    assert result.loss.item() == 0.0
     assert all(torch.equal(g, torch.zeros_like(g)) for g in torch.autograd.grad(result.loss, [a, b]))
 
 

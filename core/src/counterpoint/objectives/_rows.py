@@ -95,7 +95,9 @@ def prepare(
     total = everyone[0].shape[0]
     if (total < 2 or not in_batch) and negatives is None:
         found = f"{total} sample(s) and no queue" if in_batch else "in_batch=False and no queue"
-        raise ShapeError(message("negatives", found, "two samples or more, or a queue", "Raise the batch size, or pass `negatives`."))
+        raise ShapeError(
+            message("negatives", found, "two samples or more, or a queue", "Raise the batch size, or pass `negatives`.")
+        )
     queue = None if negatives is None else unit_rows(negatives.detach())
     return Rows(views, everyone, start, ids, all_ids, queue, negative_ids, joined)
 
