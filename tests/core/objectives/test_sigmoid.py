@@ -84,7 +84,7 @@ def test_one_step_downhill_lowers_the_loss() -> None:
     with torch.no_grad():
         for parameter in objective.parameters():
             parameter -= 0.05 * parameter.grad
-    assert objective.bias < 0 < float(before - objective(rows).loss)
+    assert objective.bias.item() < 0 < (before - objective(rows).loss).item()
 
 
 def test_chance_is_the_best_constant() -> None:
