@@ -11,11 +11,19 @@ import time
 from pathlib import Path
 
 import pytest
+
 from forks import Forks
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-SMALL = "--dataset.count=300 --epochs=3 --batch_size=32 --tensorboard=false --monitor_steps=3 --save_steps=5".split()
+SMALL = [
+    "--dataset.count=300",
+    "--epochs=3",
+    "--batch_size=32",
+    "--tensorboard=false",
+    "--monitor_steps=3",
+    "--save_steps=5",
+]
 METHODS = {  # 7 steps an epoch, checkpoints at 5, 7, 10, 14, 15, 20 and 21
     "simclr": ["--encoder.dropout=0.2"],
     "moco": ["--encoder.dropout=0.2", "--method.queue_size=100"],
@@ -182,8 +190,18 @@ def test_resume_from_elsewhere_and_after_a_move(
 def test_vision_killed_from_outside(tmp_path: Path) -> None:
     """The command as a user has it, on real images, killed by another process."""
     base = [sys.executable, "-m", "counterpoint.cli", "pretrain"]
-    settings = "vision/simclr --data photographs --dataset.train_patches 40 --epochs 2 --batch_size 32".split()
-    settings += "--save_steps 3 --monitor_steps 2 --tensorboard false --encoder.width 8".split()
+    settings = [
+        "vision/simclr",
+        "--data",
+        "photographs",
+        "--dataset.train_patches",
+        "40",
+        "--epochs",
+        "2",
+        "--batch_size",
+        "32",
+    ]
+    settings += ["--save_steps", "3", "--monitor_steps", "2", "--tensorboard", "false", "--encoder.width", "8"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     subprocess.run([*base, *settings, "--out", whole], check=True, capture_output=True)
     process = subprocess.Popen([*base, *settings, "--out", killed], stdout=subprocess.DEVNULL)

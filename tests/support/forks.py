@@ -53,11 +53,10 @@ class Forks:
 
 def serve() -> None:
     """Read orders, fork for each, answer with its exit code."""
-    import toycli
-
     import counterpoint.training.evaluate
     import counterpoint.training.pretrain
     import counterpoint.training.tables  # noqa: F401
+    import toycli
 
     for line in sys.stdin:
         order = json.loads(line)

@@ -1,4 +1,4 @@
-"""A complete toy plugin: scikit-learn's 8 x 8 digits, noisy shifted views, a small network. Tests install it in memory."""
+"""A whole toy plugin: scikit-learn's 8 x 8 digits, noisy shifted views, a small network; installed in memory."""
 
 from __future__ import annotations
 
@@ -91,6 +91,19 @@ class NoisyShifts(Views):
         return [View(_stack(batch), "digit")]
 
 
+class Mirrored(Views):
+    """The image and its mirror image: views without chance, to compare one process with several."""
+
+    modalities = ("digit",)
+
+    def __call__(self, batch: Batch, generator: torch.Generator) -> list[View]:
+        images = _stack(batch)
+        return [View(images, "digit"), View(images.flip(2), "digit")]
+
+    def plain(self, batch: Batch) -> list[View]:
+        return [View(_stack(batch), "digit")]
+
+
 def _stack(batch: Batch) -> Tensor:
     images = batch.data["digit"]
     return torch.stack(images) if isinstance(images, list) else images
@@ -124,7 +137,10 @@ TOY = Plugin(
     summary="digits",
     modalities=("digit",),
     datasets={"digits": Part("toy:Digits", "the digits")},
-    views={"shifts": Part("toy:NoisyShifts", "noisy shifts")},
+    views={
+        "shifts": Part("toy:NoisyShifts", "noisy shifts"),
+        "mirrored": Part("toy:Mirrored", "the image and its mirror image"),
+    },
     encoders={"digitnet": Part("toy:DigitNet", "two convolutions", capabilities=frozenset({"tokens"}))},
     recipes={"simclr": {"data": "digits", "epochs": 2, "batch_size": 64}},
 )

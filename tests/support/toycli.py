@@ -2,7 +2,8 @@
 
 ``TOY_STRIKE`` is a comma-separated list of ``place:number:signal``; the process sends itself the signal when it comes
 to the place for the ``number``-th time. Places: ``views`` (in a step, before its loss), ``saving`` (a checkpoint is
-written half), ``saved`` (it is in place), ``export`` (training is over).
+written half), ``saved`` (it is in place), ``export`` (training is over). With ``TOY_STRIKE_FIRST`` only the first
+process of several is struck.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import sys
 from collections import Counter
 
 import toy
-
 from counterpoint import cli
 from counterpoint import plugin as plugins
 from counterpoint.plugin import Found
@@ -24,12 +24,13 @@ def install() -> None:
     found = (Found("toy", "counterpoint-toy", "0", plugin=toy.TOY),)
     plugins.discover = lambda: found
     strikes = [word.split(":") for word in os.environ.get("TOY_STRIKE", "").split(",") if word]
-    if strikes:
+    spared = "TOY_STRIKE_FIRST" in os.environ and os.environ.get("LOCAL_RANK", "0") != "0"
+    if strikes and not spared:
         _arm({(place, int(number)): signal.Signals[name] for place, number, name in strikes})
 
 
 def _arm(strikes: dict[tuple[str, int], signal.Signals]) -> None:
-    from counterpoint.training import checkpoints, pretrain
+    from counterpoint.training import checkpoints, pretrain, sizes
 
     reached: Counter[str] = Counter()
 
@@ -40,12 +41,15 @@ def _arm(strikes: dict[tuple[str, int], signal.Signals]) -> None:
             os.kill(os.getpid(), number)
         return number is not None
 
-    views, save, export = toy.NoisyShifts.__call__, checkpoints.SaveLast.save, pretrain.export
+    save, export = checkpoints.SaveLast.save, pretrain.export
 
-    def struck_views(self, batch, generator):
-        if len(batch) > pretrain_probe():  # not the probe that measures sizes
-            reach("views")
-        return views(self, batch, generator)
+    def striking(views):
+        def struck_views(self, batch, generator):
+            if len(batch) > sizes.PROBE:  # not the probe that measures sizes
+                reach("views")
+            return views(self, batch, generator)
+
+        return struck_views
 
     def struck_save(self, trainer):
         if ("saving", reached["saving"] + 1) in strikes:
@@ -59,15 +63,10 @@ def _arm(strikes: dict[tuple[str, int], signal.Signals]) -> None:
         reach("export")
         export(*args, **kwargs)
 
-    toy.NoisyShifts.__call__ = struck_views
+    for cls in (toy.NoisyShifts, toy.Mirrored):
+        cls.__call__ = striking(cls.__call__)
     checkpoints.SaveLast.save = struck_save
     pretrain.export = struck_export
-
-
-def pretrain_probe() -> int:
-    from counterpoint.training.sizes import PROBE
-
-    return PROBE
 
 
 if __name__ == "__main__":

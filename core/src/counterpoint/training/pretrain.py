@@ -140,8 +140,11 @@ def _fit(config: Namespace, checkpoint: Path | None) -> Run:
     built = configs.instantiate(config)
     dataset, views, method = built.dataset, built.views, built.method
     indices = dataset.splits()["train"]
-    stop, log = StopRequest(), MetricsLog(out)
-    trainer = _trainer(settings, out, log, stop, dataset, views, method)
+    stop, log, guard = StopRequest(), MetricsLog(out), StepGuard(out, dataset, settings.seed)
+    monitor = _monitor(settings, method, views, dataset)
+    save = SaveLast(out, settings.save_minutes, settings.save_steps, stop)
+    # Saving comes last, when the monitors have written their rows.
+    trainer = _trainer(settings, out, log, [stop, guard, monitor, Progress(quiet=not settings.progress), save])
     config.batch_size = settings.batch_size = _batch_size(settings, len(indices), trainer.world_size)
     _plan(method, settings, built.optimization, len(indices), trainer.world_size)
     require_disk(out, COPIES * parameter_bytes(method) + ROOM)
@@ -156,7 +159,7 @@ def _fit(config: Namespace, checkpoint: Path | None) -> Run:
         told = f"{len(indices)} training samples of {config.data} · {sizes.describe(settings.batch_size)}"
         console.print(f"[bold]{config.recipe}[/] · {escape(told)}")
     began = time.perf_counter()
-    with warnings.catch_warnings(), stop.listening():
+    with warnings.catch_warnings(), stop.listening(), guard.explaining():
         _quiet()
         _train(trainer, method, RunData(dataset, views, indices, settings), checkpoint)
     seconds = time.perf_counter() - began
@@ -212,17 +215,12 @@ def _sizes(
     return sizes
 
 
-def _trainer(
-    settings: Settings, out: Path, log: MetricsLog, stop: StopRequest, dataset: Dataset, views: Views, method: Method
-) -> Trainer:
+def _monitor(settings: Settings, method: Method, views: Views, dataset: Dataset) -> Monitor:
     features = OnlineFeatures(method, views, dataset, settings.seed)
-    callbacks: list[Callback] = [
-        stop,
-        StepGuard(out, dataset, settings.seed),
-        Monitor(features, every_n_steps=settings.monitor_steps, every_n_epochs=settings.monitor_epochs),
-        Progress(quiet=not settings.progress),
-        SaveLast(out, settings.save_minutes, settings.save_steps, stop),  # last, when the monitors have written
-    ]
+    return Monitor(features, every_n_steps=settings.monitor_steps, every_n_epochs=settings.monitor_epochs)
+
+
+def _trainer(settings: Settings, out: Path, log: MetricsLog, callbacks: list[Callback]) -> Trainer:
     loggers: list[Logger] = [log]
     if settings.tensorboard:
         loggers.append(TensorBoardLogger(out, name="tensorboard", version=""))
