@@ -96,7 +96,8 @@ class Dataset(TorchDataset[Sample | Damaged], ABC):
         return Batch(
             data=data,
             index=torch.tensor([s.index for s in good], dtype=torch.int64),
-            content=torch.tensor([s.content for s in good], dtype=torch.int64),
+            # Content that is not known is nobody's duplicate: the index, which is unique, stands for it.
+            content=torch.tensor([s.content or s.index for s in good], dtype=torch.int64),
             label=label,
             damaged=damaged,
         )

@@ -22,7 +22,7 @@ class Sample:
         data: modality name -> raw value, e.g. ``{"image": uint8 tensor (3, H, W)}``.
         label: class index, or None where nothing is known.
         content: 63-bit hash of the raw content; equal content has equal ids, so that a duplicate
-            is never used as a negative.
+            is never used as a negative. 0: not known; the index then stands for it.
     """
 
     index: int

@@ -61,7 +61,7 @@ class StepGuard(Callback):
         if trainer.world_size > 1:
             bad = trainer.strategy.reduce(bad, reduce_op="sum")
         if bool(bad):
-            raise ShapeError(f"the loss is {float(loss)}")
+            raise ShapeError(f"the loss is {float(loss.detach())}")
 
     @contextmanager
     def explaining(self) -> Iterator[None]:
