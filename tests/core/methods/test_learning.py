@@ -7,13 +7,13 @@ from functools import partial
 
 import pytest
 import torch
-from learners import Net, Training, half_views, halves, knn
 
 from counterpoint import methods
 from counterpoint.methods import Method
 from counterpoint.methods.registry import METHODS
 from counterpoint.nn import DINOHead, Predictor, Projector
 from counterpoint.objectives import DCL, InfoNCE, SupCon
+from learners import Net, Training, half_views, halves, knn
 
 pytestmark = pytest.mark.unit
 

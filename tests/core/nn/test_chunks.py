@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from counterpoint.errors import ConfigError
-from counterpoint.nn import chunks, encode_in_chunks
+from counterpoint.nn import chunks, encode_in_chunks, rows
 from counterpoint.parts import Encoder
 from counterpoint.types import Encoding, View
 
@@ -107,21 +107,14 @@ def test_the_random_state_afterwards_is_that_of_one_forward_pass() -> None:
     assert torch.equal(*states)
 
 
-def test_the_chunks_themselves_are_handed_on_so_that_a_gpus_random_state_is_kept(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """`checkpoint` keeps the random states of the devices of the tensors among its arguments, and of no others."""
+def test_random_states_of_the_views_own_devices_are_kept_and_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    original = chunks.checkpoint
-
-    def spy(function: Any, *args: Any, **options: Any) -> Any:
-        seen.append((args, options))
-        return original(function, *args, **options)
-
-    monkeypatch.setattr(chunks, "checkpoint", spy)
-    encode_in_chunks(Net(), View(data(), "x"), MICRO)
-    assert [args[0].shape[0] for args, _ in seen] == [4, 4, 2]
-    assert all(isinstance(args[0], Tensor) and options["preserve_rng_state"] for args, options in seen)
+    monkeypatch.setattr(chunks, "get_device_states", lambda *tensors: seen.append(tensors) or ([], []))
+    monkeypatch.setattr(chunks, "set_device_states", lambda *_, **options: seen.append(options))
+    net = Net()
+    loss_of(encode_in_chunks(net, View(data(), "x"), MICRO)).backward()
+    assert [tensors[0].shape[0] for tensors in seen[:2]] == [4, 4]
+    assert seen[2:] == [{"device_type": "cpu"}] * 2
 
 
 def test_gradients_reach_the_input_too() -> None:
@@ -154,11 +147,11 @@ def test_an_encoder_that_is_a_norm_itself() -> None:
         def forward(self, view: View) -> Encoding:  # type: ignore[override]
             return Encoding(super().forward(view.data))
 
-    norm, rows = Norm(3), data()[:, 0]
-    encoding = encode_in_chunks(norm, View(rows, "x"), MICRO)
+    norm, points = Norm(3), data()[:, 0]
+    encoding = encode_in_chunks(norm, View(points, "x"), MICRO)
     encoding.pooled.square().sum().backward()
     assert int(norm.num_batches_tracked) == 3
-    wanted = [nn.functional.batch_norm(chunk, None, None, training=True) for chunk in rows.split(MICRO)]
+    wanted = [nn.functional.batch_norm(chunk, None, None, training=True) for chunk in points.split(MICRO)]
     torch.testing.assert_close(encoding.pooled, torch.cat(wanted))
 
 
@@ -172,9 +165,9 @@ def test_two_backward_passes_through_one_graph_agree() -> None:
 
 
 def test_masks_are_joined_also_where_a_chunk_has_none() -> None:
-    net, rows = Net(masked=True), data().clamp_min(-0.9)
-    rows[1, 2:, 0] = -2.0  # only the first chunk masks anything
-    view = View(rows, "x")
+    net, points = Net(masked=True), data().clamp_min(-0.9)
+    points[1, 2:, 0] = -2.0  # only the first chunk masks anything
+    view = View(points, "x")
     encoding = encode_in_chunks(net, view, MICRO)
     whole = net(view)
     assert encoding.mask is not None
@@ -222,20 +215,20 @@ def test_without_gradients_the_chunks_are_cut_too_but_seen_once() -> None:
     torch.testing.assert_close(encoding.pooled, net(view).pooled)
 
 
-def test_each_chunk_goes_through_twice_and_a_small_batch_once() -> None:
+def test_each_chunk_but_the_last_goes_through_twice_and_a_small_batch_once() -> None:
     net, view = Net(), View(data(), "x")
     loss_of(encode_in_chunks(net, view, MICRO)).backward()
-    assert net.calls == 6
+    assert net.calls == 2 + 1 + 2
     net.calls = 0
     loss_of(encode_in_chunks(net, view, ROWS)).backward()
     assert net.calls == 1
 
 
-def test_only_the_embeddings_are_kept() -> None:
-    net, rows = Net(), data()
-    own = {p.data_ptr() for p in net.parameters()} | {rows.untyped_storage().data_ptr()}
+def test_activations_of_one_chunk_only_are_kept() -> None:
+    net, points = Net(), data()
+    own = {p.data_ptr() for p in net.parameters()} | {points.untyped_storage().data_ptr()}
 
-    def kept_by(encode: Callable[[View], Encoding]) -> int:
+    def kept_by(encode: Callable[[View], Encoding], size: int = ROWS) -> int:
         kept: list[int] = []
 
         def pack(tensor: Tensor) -> Tensor:
@@ -244,11 +237,78 @@ def test_only_the_embeddings_are_kept() -> None:
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-            encode(View(rows, "x"))
+            encode(View(points[:size], "x"))
         return sum(kept)
 
-    assert kept_by(net) > 0
-    assert kept_by(lambda view: encode_in_chunks(net, view, MICRO)) == 0
+    assert kept_by(net) == 10 * kept_by(net, 1)
+    assert kept_by(lambda view: encode_in_chunks(net, view, MICRO)) == kept_by(net, 2)  # the last one has two rows
+
+
+class Nested(Encoder):
+    """Takes a dictionary, a tuple, or a list of tensors of unequal length."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dim = 4
+        self.linear, self.dropout = nn.Linear(3, 4), nn.Dropout(0.3)
+
+    def forward(self, view: View) -> Encoding:
+        if isinstance(view.data, list):
+            return Encoding(torch.stack([self.dropout(self.linear(row)).mean(0) for row in view.data]))
+        x, y = view.data.values() if isinstance(view.data, dict) else view.data
+        return Encoding(self.dropout(self.linear(x)) * y[:, None])
+
+
+@pytest.mark.parametrize("kind", ["dictionary", "tuple", "list"])
+def test_data_may_be_nested_and_take_gradients(kind: str) -> None:
+    x, y = data(torch.float64)[:, 0].requires_grad_(), torch.arange(1.0, ROWS + 1).double().requires_grad_()
+    nested: Any = {"dictionary": {"x": x, "y": y}, "tuple": (x, y), "list": [x[: 1 + i] * y[i] for i in range(ROWS)]}[
+        kind
+    ]
+    net, found = Nested().double(), []
+
+    def loop(view: View) -> Encoding:
+        return Encoding(torch.cat([net(View(c, "x")).pooled for c in rows.cut(view.data, MICRO)]))
+
+    for encode in (loop, lambda view: encode_in_chunks(net, view, MICRO)):
+        torch.manual_seed(3)
+        pooled = encode(View(nested, "x")).pooled
+        found.append(torch.autograd.grad(pooled.square().sum(), [*net.parameters(), x, y], retain_graph=True))
+    for a, b in zip(*found):
+        assert b.abs().max() > 0
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_parameters_that_the_forward_pass_does_not_use_are_refused_if_there_are_no_others() -> None:
+    class Replaced(Net):
+        """As under FSDP: computes with other tensors than its parameters."""
+
+        def forward(self, view: View) -> Encoding:
+            other = self.first.weight.detach().clone().requires_grad_()
+            return Encoding((view.data @ other.T).mean(1))
+
+    encoding = encode_in_chunks(Replaced(), View(data(), "x"), MICRO)
+    with pytest.raises(ConfigError, match=r"micro_batch: found no gradient for the encoder's parameters; .*FSDP"):
+        encoding.pooled.sum().backward()
+
+
+def test_unused_and_frozen_parameters_get_no_gradient() -> None:
+    net = Net()
+    net.spare = nn.Linear(2, 2)
+    net.first.requires_grad_(False)
+    loss_of(encode_in_chunks(net, View(data(), "x"), MICRO)).backward()
+    assert net.spare.weight.grad is None
+    assert net.first.weight.grad is None
+    assert net.last.weight.grad.abs().max() > 0
+
+
+def test_a_loss_on_tokens_alone_or_on_pooled_alone() -> None:
+    net, view = Net().double(), View(data(torch.float64), "x")
+    for pick in (lambda e: e.tokens.square().sum(), lambda e: e.pooled.square().sum()):
+        wanted = torch.autograd.grad(pick(net(view)), list(net.parameters()))
+        found = torch.autograd.grad(pick(encode_in_chunks(net, view, MICRO)), list(net.parameters()))
+        for a, b in zip(found, wanted):
+            torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 
 def test_what_cannot_be_cut_is_refused() -> None:

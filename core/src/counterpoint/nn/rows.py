@@ -7,7 +7,7 @@ encoder's own business: it passes whole.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -57,6 +57,23 @@ def cut(data: Any, size: int) -> list[Any]:
         pieces = zip(*(cut(leaf, size) for leaf in data.values()))
         return [dict(zip(data, piece)) for piece in pieces]
     return list(zip(*(cut(leaf, size) for leaf in data)))
+
+
+def tensors(data: Any) -> list[Tensor]:
+    """The tensors in data that has rows, in a fixed order."""
+    if isinstance(data, Tensor):
+        return [data]
+    parts = data if isinstance(data, list) else _leaves(data)
+    return [tensor for part in parts for tensor in tensors(part)]
+
+
+def rebuilt(data: Any, leaves: Iterator[Tensor]) -> Any:
+    """The same data with other `tensors`, taken from ``leaves`` in that order."""
+    if isinstance(data, Tensor):
+        return next(leaves)
+    if isinstance(data, Mapping):
+        return {name: rebuilt(part, leaves) for name, part in data.items()}
+    return type(data)(rebuilt(part, leaves) for part in data)
 
 
 def _leaves(data: Any) -> list[Any]:
