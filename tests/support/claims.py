@@ -47,14 +47,13 @@ class Trial:
         return home / f"{self.words[0].replace('/', '-')}-{self.seed}-{name}"
 
 
-def measure(trial: Trial, split: str) -> dict[str, Any]:
+def measure(trial: Trial, split: str, quick: bool) -> dict[str, Any]:
     """Train (unless it was), evaluate on ``split`` (unless it was): rows of metrics, and seconds of training."""
     path = trial.folder / f"evaluation-{split}.json"
     if not path.is_file():
         if not (trial.folder / "run.json").is_file():
             _command(["pretrain", *trial.options(), "--out", str(trial.folder), "--overwrite"])
-        quick = ["--quick"] if split == "val" else []  # selection looks at the kNN only
-        _command(["evaluate", str(trial.folder), "--split", split, *quick])
+        _command(["evaluate", str(trial.folder), "--split", split, *(["--quick"] if quick else [])])
     rows = json.loads(path.read_text(encoding="utf-8"))["metrics"]
     run = json.loads((trial.folder / "run.json").read_text(encoding="utf-8"))
     return {"rows": rows, "seconds": run["seconds"], "steps": run["steps"], "versions": run["versions"]}
@@ -72,24 +71,25 @@ def _command(words: Sequence[str]) -> None:
         raise RuntimeError(f"counterpoint {' '.join(words)}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
 
 
-def measure_all(trials: Iterable[Trial], split: str) -> dict[Trial, dict[str, Any]]:
-    """Measure trials, one per core at a time (each trains with one thread)."""
+def measure_all(trials: Iterable[Trial], split: str, quick: bool) -> dict[Trial, dict[str, Any]]:
+    """Measure trials, ``$COUNTERPOINT_JOBS`` (default: one per core) at a time; each trains with one thread."""
     trials = list(dict.fromkeys(trials))
-    with ThreadPoolExecutor(max_workers=max(1, os.cpu_count() or 1)) as pool:
-        return dict(zip(trials, pool.map(lambda trial: measure(trial, split), trials)))
+    jobs = int(os.environ.get("COUNTERPOINT_JOBS") or os.cpu_count() or 1)
+    with ThreadPoolExecutor(max_workers=jobs) as pool:
+        return dict(zip(trials, pool.map(lambda trial: measure(trial, split, quick), trials)))
 
 
 def choose(grid: Sequence[tuple[str, ...]], seed: int, metric: str = KNN) -> tuple[tuple[str, ...], dict[str, float]]:
     """The options of ``grid`` whose learnt encoder is best on *val*, and every value that was compared."""
-    found = measure_all([Trial(words, seed) for words in grid], "val")
+    found = measure_all([Trial(words, seed) for words in grid], "val", quick=True)
     values = {trial.words: row["rows"]["learnt"][metric] for trial, row in found.items()}
     best = max(values, key=lambda words: values[words])
     return best, {" ".join(words): value for words, value in values.items()}
 
 
-def finals(words: tuple[str, ...], seeds: Sequence[int]) -> list[dict[str, Any]]:
-    """The chosen options over ``seeds``, measured on *test*."""
-    found = measure_all([Trial(words, seed) for seed in seeds], "test")
+def finals(words: tuple[str, ...], seeds: Sequence[int], *, quick: bool = False) -> list[dict[str, Any]]:
+    """The chosen options over ``seeds``, measured on *test*; ``quick``: the kNN only."""
+    found = measure_all([Trial(words, seed) for seed in seeds], "test", quick)
     return [found[Trial(words, seed)] for seed in seeds]
 
 
