@@ -111,29 +111,49 @@ def dcl() -> str:
             continue
         ours, theirs = entry["DCL"]["test"], entry["InfoNCE"]["test"]
         gaps = [100 * (a - b) for a, b in zip(ours, theirs)]
-        rows.append([key[6:], _spread(theirs), _spread(ours), " ".join(f"{g:+.1f}" for g in gaps), f"{fmean(gaps):+.1f}"])
+        rows.append(
+            [key[6:], _spread(theirs), _spread(ours), " ".join(f"{g:+.1f}" for g in gaps), f"{fmean(gaps):+.1f}"]
+        )
     return table(["batch", "InfoNCE kNN", "DCL kNN", "DCL − InfoNCE, seed by seed", "mean"], rows)
 
 
 def bench(name: str) -> Callable[[], str]:
-    """A benchmark's rows as they were measured."""
+    """A benchmark's file: one row per thing measured, every case beside the others."""
 
     def write() -> str:
         found = _read(RESULTS / "bench" / f"{name}.json")
         if found is None:
             return ABSENT
-        rows = found["rows"] if isinstance(found, dict) else found
-        head = list(dict.fromkeys(key for row in rows for key in row))
-        cells = [[_number(row.get(key, "")) for key in head] for row in rows]
-        return table(head, cells)
+        facts = found.pop("facts")
+        sections = {"": found} if "what" in found else found
+        rows = []
+        for section, entries in sections.items():
+            target = entries.get("target", entries.get("target at B = 8192", ""))
+            measured = {key: value for key, value in entries.items() if not key.startswith(("what", "target"))}
+            for key, value in measured.items():
+                rows.append([section, key, _cases(value), _cases(target)])
+        head = ["what", "measure", "values", "target"]
+        load = ", ".join(str(value) for value in facts["load"])
+        told = f"{facts['processor']}, torch {facts['torch']}, {facts['date'][:10]}, load {load}."
+        return f"{told}\n\n{table(head, rows)}"
 
     return write
 
 
-def _number(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
-    return str(value)
+def _cases(value: Any) -> str:
+    """``{"ours": {"wall": …, "cpu": 2.0}, "peer": …}`` -> ``ours 2, peer …`` (processor time where both are there)."""
+    if isinstance(value, dict):
+        picked = {
+            name: one.get("cpu") if isinstance(one, dict) and "cpu" in one else one for name, one in value.items()
+        }
+        return ", ".join(f"{name} {_cases(one)}" for name, one in picked.items())
+    return (
+        f"{value:.3g}"
+        if isinstance(value, float) and abs(value) < 1000
+        else f"{value:.0f}"
+        if isinstance(value, float)
+        else str(value)
+    )
 
 
 WRITERS: dict[str, Callable[[], str]] = {

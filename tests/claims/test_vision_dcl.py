@@ -1,12 +1,13 @@
-"""Claim: at batch 32-64 the decoupled objective (DCL) beats InfoNCE; the gap closes as the batch grows (Yeh et al. 2022).
+"""Claim: at batch 32-64 the decoupled objective (DCL) beats InfoNCE; a larger batch closes the gap (Yeh et al. 2022).
 
 SimCLR's frame for both, the same epochs, the same grid of learning rates, chosen on val for each arm and batch size.
 """
 
 from __future__ import annotations
 
-import claims
 import pytest
+
+import claims
 
 pytestmark = pytest.mark.claim
 

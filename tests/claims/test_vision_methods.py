@@ -5,8 +5,9 @@ The learning rate is chosen on val, the same grid for all; the test part is meas
 
 from __future__ import annotations
 
-import claims
 import pytest
+
+import claims
 
 pytestmark = pytest.mark.claim
 
