@@ -302,6 +302,24 @@ def test_unused_and_frozen_parameters_get_no_gradient() -> None:
     assert net.last.weight.grad.abs().max() > 0
 
 
+def test_two_parameters_that_share_one_gradient() -> None:
+    """autograd hands out one tensor for both, which must not be summed into twice."""
+
+    class Shared(Encoder):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dim, self.a, self.b = 3, nn.Parameter(torch.zeros(3)), nn.Parameter(torch.ones(3))
+
+        def forward(self, view: View) -> Encoding:
+            return Encoding(torch.tanh(view.data[:, 0] + (self.a + self.b)))
+
+    net, view = Shared(), View(data(), "x")
+    wanted = torch.autograd.grad(net(view).pooled.sum(), list(net.parameters()))
+    found = torch.autograd.grad(encode_in_chunks(net, view, 2).pooled.sum(), list(net.parameters()))
+    for a, b in zip(found, wanted):
+        torch.testing.assert_close(a, b)
+
+
 def test_a_loss_on_tokens_alone_or_on_pooled_alone() -> None:
     net, view = Net().double(), View(data(torch.float64), "x")
     for pick in (lambda e: e.tokens.square().sum(), lambda e: e.pooled.square().sum()):

@@ -127,16 +127,16 @@ class _Repeated(torch.autograd.Function):
         job: _Job = ctx.job
         buffers = running_statistics(job.encoder)
         of_leaves: list[Tensor | None] = []
-        of_parameters: list[Tensor | None] = [None] * len(job.parameters)
+        of_parameters = _Sums(len(job.parameters))
         start = 0
         for piece, state in zip(job.pieces, job.states):
             end = start + (rows.count(piece) or 0)
             shares = [None if g is None else g[start:end] for g in gradients[:2]]
             of_piece, found = _repeat(job, piece, state, buffers, shares)
             of_leaves += of_piece
-            of_parameters = [_sum(a, b) for a, b in zip(of_parameters, found)]
+            of_parameters.add(found)
             start = end
-        return (None, *of_leaves, *of_parameters)
+        return (None, *of_leaves, *of_parameters.total)
 
 
 def _repeat(
@@ -159,8 +159,22 @@ def _repeat(
     return of_leaves, found
 
 
-def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
-    return b if a is None else a if b is None else a + b
+class _Sums:
+    """Gradients summed over the pieces; in place only into tensors made here, as autograd's may be shared."""
+
+    def __init__(self, count: int) -> None:
+        self.total: list[Tensor | None] = [None] * count
+        self._ours = [False] * count
+
+    def add(self, gradients: Sequence[Tensor | None]) -> None:
+        for number, gradient in enumerate(gradients):
+            total = self.total[number]
+            if gradient is None or total is None:
+                self.total[number] = total if gradient is None else gradient
+            elif self._ours[number]:
+                total.add_(gradient)
+            else:
+                self.total[number], self._ours[number] = total + gradient, True
 
 
 def running_statistics(module: nn.Module) -> dict[str, Tensor]:
