@@ -292,3 +292,17 @@ def test_options_are_checked(make: Callable[..., Objective]) -> None:
         make(pos_weight="other")
     with pytest.raises(ShapeError, match="negatives: found in_batch=False and no queue"):
         make(in_batch=False)(draw(2, 3))
+
+
+@each
+@pytest.mark.parametrize("size", [8, 300])
+def test_autocast_changes_nothing(name: str, size: int) -> None:
+    """Inside bf16 training loss and gradients are those of float32, on the short way and on the long one."""
+    found = []
+    for enabled in (False, True):
+        views = [view.detach().float().requires_grad_() for view in draw(2, size, 16)]
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            loss = MAKE[name]().float()(views, torch.arange(size)).loss
+        found.append((loss.detach(), *torch.autograd.grad(loss, views)))
+    assert found[1][0].dtype == torch.float32
+    assert all(torch.equal(a, b) for a, b in zip(*found))

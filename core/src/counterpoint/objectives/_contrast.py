@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from counterpoint.errors import ConfigError, message
 from counterpoint.objectives import kernel
 from counterpoint.objectives._head import Head, PairList
-from counterpoint.objectives._inputs import check_above
+from counterpoint.objectives._inputs import check_above, no_autocast
 from counterpoint.objectives._rows import Rows, as_scale, check_finite, prepare, small
 from counterpoint.objectives._small import Plan, SmallStep
 from counterpoint.objectives._tiles import number
@@ -83,7 +83,7 @@ def contrast(
         negative = collect(rows, scale, options)
         pairs = PairList.of(len(rows.views), options.pairs(len(rows.views)))
         weight = None if options.pos_weight is None else _weights(rows, pairs, options)
-        found = Head.apply(rows.joined, negative, scale, weight, pairs, options.decoupled)
+        found = kernel.apply(Head, rows.joined, negative, scale, weight, pairs, options.decoupled)
     loss, *parts = found
     check_finite(loss, embeddings, negatives)
     return Result(loss, dict(zip(PARTS, parts)))
@@ -104,13 +104,14 @@ def _small_step(
     job = kernel.job_of(first.dtype, first.device, (rows, rows), kernel.Pairs(ids=(key, key)), bound(scale), cross)
     if not job.fast:
         return None
-    result: tuple[Tensor, ...] = SmallStep.apply(first, second, scale, Plan(job, _TWO_VIEWS, options.decoupled))
+    plan = Plan(job, _TWO_VIEWS, options.decoupled)
+    result: tuple[Tensor, ...] = kernel.apply(SmallStep, first, second, scale, plan)
     return result
 
 
 def _weights(rows: Rows, pairs: PairList, options: Options) -> Tensor:
     """DCLW's weights ``2 - exp(s / sigma) / mean(exp(s / sigma))``, the mean over the samples of all ranks."""
-    with torch.set_grad_enabled(options.weight_gradient and torch.is_grad_enabled()):
+    with torch.set_grad_enabled(options.weight_gradient and torch.is_grad_enabled()), no_autocast(rows.joined):
         cosine = pairs.similarity(rows.joined)
         # Less its maximum, which cancels, so that a tiny sigma does not overflow.
         top = gather(cosine.detach().t()).amax(dim=0)[:, None]

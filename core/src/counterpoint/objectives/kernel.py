@@ -102,7 +102,7 @@ def logsumexp(
     symmetric = candidates is None and not weighted
     anchors, candidates = _compute_dtype(anchors, anchors if candidates is None else candidates)
     job = _job(anchors, candidates, scale, pairs, count, log_weight, bound, tile, symmetric=symmetric)
-    result: Tensor = _apply(LogSumExp, anchors, candidates.detach() if symmetric else candidates, scale, job)
+    result: Tensor = apply(LogSumExp, anchors, candidates.detach() if symmetric else candidates, scale, job)
     return result
 
 
@@ -128,7 +128,7 @@ def logsumexp_both(
         raise ConfigError(message("log_weight", "a tensor", "a function of the pair", "Call logsumexp for each side."))
     anchors, candidates = _compute_dtype(anchors, candidates)
     job = _job(anchors, candidates, scale, pairs, count, log_weight, bound, tile, both=True)
-    result: tuple[Tensor, Tensor] = _apply(LogSumExp, anchors, candidates, scale, job)
+    result: tuple[Tensor, Tensor] = apply(LogSumExp, anchors, candidates, scale, job)
     return result
 
 
@@ -158,11 +158,11 @@ def softplus_sum(
     """
     anchors, candidates = _compute_dtype(anchors, candidates)
     grid = grid_of(anchors, candidates, pairs, count, tile)
-    result: Tensor = _apply(SoftplusSum, anchors, candidates, scale, bias, grid)
+    result: Tensor = apply(SoftplusSum, anchors, candidates, scale, bias, grid)
     return result
 
 
-def _apply(function: type[torch.autograd.Function], anchors: Tensor, *args: Any) -> Any:
+def apply(function: type[torch.autograd.Function], anchors: Tensor, *args: Any) -> Any:
     """Call the function out of autocast's reach, which would turn its products into half precision."""
     if not torch.is_autocast_enabled(anchors.device.type):
         return function.apply(anchors, *args)

@@ -87,7 +87,7 @@ def _small(
     first, second = full(embeddings[0]), full(embeddings[1])
     key = kernel.Cycle(0, len(first)) if ids is None else ids
     grid = kernel.grid_of(first, second, kernel.Pairs(ids=(key, key)), "negatives", None)
-    result: tuple[Tensor, Tensor, Tensor] = SmallSigmoid.apply(first, second, scale, bias, grid)
+    result: tuple[Tensor, Tensor, Tensor] = kernel.apply(SmallSigmoid, first, second, scale, bias, grid)
     return result
 
 
