@@ -64,6 +64,12 @@ class Run:
         return self._loaded[0]
 
     @property
+    def device(self) -> torch.device:
+        """Where the encoder is."""
+        device: torch.device = next(self.encoder.parameters()).device
+        return device
+
+    @property
     def views(self) -> Any:
         """The views whose ``plain`` prepares inputs."""
         return self._loaded[1]
@@ -94,7 +100,6 @@ class Run:
     ) -> Embedded:
         """Features of ``indices`` (default: all) as the encoder gives them."""
         chosen = range(len(dataset)) if indices is None else indices
-        device = next(self.encoder.parameters()).device
         return embed(
             encode_with(self.encoder),
             self.views,
@@ -102,7 +107,7 @@ class Run:
             list(chosen),
             batch_size=batch_size,
             workers=workers,
-            device=device,
+            device=self.device,
             tick=tick,
         )
 

@@ -78,7 +78,9 @@ def evaluate_run(
             def tick(count: int, work: Any = work) -> None:
                 progress.update(work, advance=count)
 
-            found = {s: embed(encode, run.views, dataset, i.tolist(), tick=tick) for s, i in used.items()}
+            found = {
+                s: embed(encode, run.views, dataset, i.tolist(), device=run.device, tick=tick) for s, i in used.items()
+            }
             rows[name] = _measure(found, split, run, quick, _two_views(encode, run, dataset, used[split]))
             if name == RAW and not quick:
                 rows[PCA] = _measure(_reduced(found), split, run, quick)
@@ -100,7 +102,7 @@ def untrained(run: Run) -> Encoder:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(run.config["seed"]))
         encoder: Encoder = build(run.plugin, "encoders", run.config["encoder"])
-    return encoder.eval().requires_grad_(False)
+    return encoder.eval().requires_grad_(False).to(run.device)
 
 
 def _reduced(found: dict[str, Embedded]) -> dict[str, Embedded]:
@@ -123,12 +125,12 @@ def _two_views(encode: Encode, run: Run, dataset: Dataset, indices: np.ndarray) 
     generator = torch.Generator().manual_seed(mix(run.config["seed"], "two views"))
     pairs: list[tuple[Tensor, Tensor]] = []
     for start in range(0, min(len(indices), PAIRS), 256):
-        batch = dataset.batch(indices[start : min(start + 256, PAIRS)].tolist())
+        batch = dataset.batch(indices[start : min(start + 256, PAIRS)].tolist()).to(run.device)
         if len(batch):
             made = [view for view in run.views(batch, generator) if view.role == "global"]
             if len(made) < 2 or made[0].modality != made[1].modality:
                 return None
-            pairs.append((encode(made[0]), encode(made[1])))
+            pairs.append((encode(made[0]).cpu(), encode(made[1]).cpu()))
     return (torch.cat([a for a, _ in pairs]), torch.cat([b for _, b in pairs])) if pairs else None
 
 

@@ -140,11 +140,11 @@ def _fit(config: Namespace, checkpoint: Path | None) -> Run:
     built = configs.instantiate(config)
     dataset, views, method = built.dataset, built.views, built.method
     indices = dataset.splits()["train"]
-    stop, log, guard = StopRequest(), MetricsLog(out), StepGuard(out, dataset, settings.seed)
+    stop, guard = StopRequest(), StepGuard(out, dataset, settings.seed)
     monitor = _monitor(settings, method, views, dataset)
     save = SaveLast(out, settings.save_minutes, settings.save_steps, stop)
     # Saving comes last, when the monitors have written their rows.
-    trainer = _trainer(settings, out, log, [stop, guard, monitor, Progress(quiet=not settings.progress), save])
+    trainer = _trainer(settings, out, [stop, guard, monitor, Progress(quiet=not settings.progress), save])
     config.batch_size = settings.batch_size = _batch_size(settings, len(indices), trainer.world_size)
     _plan(method, settings, built.optimization, len(indices), trainer.world_size)
     require_disk(out, COPIES * parameter_bytes(method) + ROOM)
@@ -154,7 +154,6 @@ def _fit(config: Namespace, checkpoint: Path | None) -> Run:
         config.micro_batch = sizes.micro_batch or settings.batch_size
         if checkpoint is None:
             _clear(out)
-        log.rewind(begun or -1)
         write_text(out / CONFIG, configs.dump(config))
         told = f"{len(indices)} training samples of {config.data} · {sizes.describe(settings.batch_size)}"
         console.print(f"[bold]{config.recipe}[/] · {escape(told)}")
@@ -220,8 +219,8 @@ def _monitor(settings: Settings, method: Method, views: Views, dataset: Dataset)
     return Monitor(features, every_n_steps=settings.monitor_steps, every_n_epochs=settings.monitor_epochs)
 
 
-def _trainer(settings: Settings, out: Path, log: MetricsLog, callbacks: list[Callback]) -> Trainer:
-    loggers: list[Logger] = [log]
+def _trainer(settings: Settings, out: Path, callbacks: list[Callback]) -> Trainer:
+    loggers: list[Logger] = [MetricsLog(out)]
     if settings.tensorboard:
         loggers.append(TensorBoardLogger(out, name="tensorboard", version=""))
     return Trainer(
