@@ -279,17 +279,48 @@ def test_data_may_be_nested_and_take_gradients(kind: str) -> None:
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 
-def test_parameters_that_the_forward_pass_does_not_use_are_refused_if_there_are_no_others() -> None:
-    class Replaced(Net):
-        """As under FSDP: computes with other tensors than its parameters."""
+@pytest.mark.parametrize("kind", ["replaced", "borrowed"])
+def test_an_encoder_that_learns_what_is_not_its_own_is_refused(kind: str) -> None:
+    """Or that would get the gradient of the last chunk alone, and nobody would notice."""
+    borrowed = nn.Parameter(torch.ones(6))
 
+    class Foreign(Net):
         def forward(self, view: View) -> Encoding:
-            other = self.first.weight.detach().clone().requires_grad_()
+            if kind == "borrowed":
+                return Encoding(super().forward(view).pooled * borrowed)
+            other = self.first.weight.detach().clone().requires_grad_()  # as under FSDP
             return Encoding((view.data @ other.T).mean(1))
 
-    encoding = encode_in_chunks(Replaced(), View(data(), "x"), MICRO)
-    with pytest.raises(ConfigError, match=r"micro_batch: found no gradient for the encoder's parameters; .*FSDP"):
-        encoding.pooled.sum().backward()
+    shape = {"replaced": r"\(6, 3\)", "borrowed": r"\(6,\)"}[kind]
+    with pytest.raises(ConfigError, match=rf"micro_batch: found an encoder .* {shape} parameter .*FSDP needs that"):
+        encode_in_chunks(Foreign(), View(data(), "x"), MICRO)
+
+
+def test_data_that_others_learn_is_not_the_encoders_business() -> None:
+    prompt, net = nn.Parameter(torch.ones(3)), Net()
+    wanted = torch.autograd.grad(loss_of(net(View(data() * prompt, "x"))), prompt)
+    found = torch.autograd.grad(loss_of(encode_in_chunks(net, View(data() * prompt, "x"), MICRO)), prompt)
+    torch.testing.assert_close(found, wanted)
+
+
+def test_a_parameter_that_was_written_to_before_the_backward_pass_is_noticed() -> None:
+    net = Net()
+    loss = loss_of(encode_in_chunks(net, View(data(), "x"), MICRO))
+    with torch.no_grad():
+        net.first.bias.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_views_of_two_shapes_in_half_precision_share_cast_weights() -> None:
+    net = Net()
+    found = []
+    for encode in (lambda v: net(v), lambda v: encode_in_chunks(net, v, MICRO)):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = loss_of(encode(View(data(), "x"))) + loss_of(encode(View(data()[:, :2], "x")))
+        found.append(torch.autograd.grad(loss, list(net.parameters())))
+    for a, b in zip(*found):
+        torch.testing.assert_close(a, b, rtol=0.02, atol=0.02 * float(b.abs().max()))
 
 
 def test_unused_and_frozen_parameters_get_no_gradient() -> None:

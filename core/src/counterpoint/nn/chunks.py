@@ -41,8 +41,8 @@ def encode_in_chunks(encoder: nn.Module, view: View, micro_batch: int, pooled_on
         pooled_only: leave tokens and mask out, which otherwise stay in memory for the whole batch.
 
     Raises:
-        ConfigError: ``micro_batch`` below 1, data that cannot be cut into rows, or (in the backward pass) an encoder
-            whose parameters are not what its forward pass computes with.
+        ConfigError: ``micro_batch`` below 1, data that cannot be cut into rows, or an encoder that computes with
+            parameters that are not its own.
     """
     if micro_batch < 1:
         raise ConfigError(message("micro_batch", micro_batch, "a whole number from 1"))
@@ -59,7 +59,9 @@ def encode_in_chunks(encoder: nn.Module, view: View, micro_batch: int, pooled_on
         return _joined([job.encode(piece) for piece in (*others, last)])
     # In this order: the backward pass begins with what was computed last, and frees it before anything is repeated.
     repeated = Encoding(*_Repeated.apply(job, *job.leaves(), *job.parameters))
-    return _joined([repeated, job.encode(last)])
+    kept = job.encode(last)
+    _refuse_foreign(kept, job.parameters, rows.tensors(last))
+    return _joined([repeated, kept])
 
 
 @dataclass
@@ -109,6 +111,7 @@ class _Repeated(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, job: _Job, *inputs: Tensor) -> tuple[Tensor | None, ...]:
         ctx.job = job
+        ctx.save_for_backward(*inputs)
         ctx.set_materialize_grads(False)
         parts = []
         for piece in job.pieces:
@@ -125,6 +128,7 @@ class _Repeated(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> Any:
         job: _Job = ctx.job
+        _ = ctx.saved_tensors  # autograd's own check: it raises if one of them was written to in the meantime
         buffers = running_statistics(job.encoder)
         of_leaves: list[Tensor | None] = []
         of_parameters = _Sums(len(job.parameters))
@@ -152,11 +156,30 @@ def _repeat(
     wanted = [*(leaf for leaf in leaves if leaf.requires_grad), *job.parameters]
     outputs, directions = zip(*pairs)
     found: list[Tensor | None] = list(torch.autograd.grad(outputs, wanted, directions, allow_unused=True))
-    if all(gradient is None for gradient in found):
-        todo = "Set it to the batch size, which turns gradient caching off (FSDP needs that)."
-        raise ConfigError(message("micro_batch", "no gradient for the encoder's parameters", "without FSDP", todo))
     of_leaves = [found.pop(0) if leaf.requires_grad else None for leaf in leaves]
     return of_leaves, found
+
+
+def _refuse_foreign(encoding: Encoding, parameters: Sequence[Tensor], leaves: Sequence[Tensor]) -> None:
+    """Walk the kept chunk's graph: what it learns beside ``parameters`` would get that chunk's gradient alone.
+
+    Raises:
+        ConfigError: there is such a thing.
+    """
+    known = {id(tensor) for tensor in (*parameters, *leaves)}
+    seen: set[Any] = {leaf.grad_fn for leaf in leaves}
+    ahead = [output.grad_fn for output in (encoding.pooled, encoding.tokens) if output is not None]
+    while ahead:
+        node = ahead.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        variable = getattr(node, "variable", None)
+        if variable is not None and id(variable) not in known:
+            found = f"an encoder that computes with a {tuple(variable.shape)} parameter that is not its own"
+            todo = "Set it to the batch size, which turns gradient caching off (FSDP needs that)."
+            raise ConfigError(message("micro_batch", found, "encoders that hold what they learn", todo))
+        ahead += [following for following, _ in node.next_functions]
 
 
 class _Sums:
