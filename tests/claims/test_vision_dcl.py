@@ -1,9 +1,11 @@
-"""Claim: at batch 32-64 the decoupled objective (DCL) beats InfoNCE; a larger batch closes the gap (Yeh et al. 2022).
+"""Claim: at batch 32-64 the decoupled objective (DCL) beats InfoNCE (Yeh et al. 2022).
 
 SimCLR's frame for both, the same epochs, the same grid of learning rates, chosen on val for each arm and batch size.
 """
 
 from __future__ import annotations
+
+import dataclasses
 
 import pytest
 
@@ -13,7 +15,7 @@ pytestmark = pytest.mark.claim
 
 SEEDS = (0,) if claims.SMOKE else (0, 1, 2)
 RATES = ("0.001",) if claims.SMOKE else ("0.001", "0.003")
-BATCHES = (32,) if claims.SMOKE else (32, 64, 256)
+BATCHES = (32,) if claims.SMOKE else (32, 64)
 BASE = ("vision/simclr", "--config", "configs/vision/dcl-cpu.yaml", "--data", "cifar10-small")
 ARMS = {"InfoNCE": "NTXent", "DCL": "DCL"}
 
@@ -54,9 +56,7 @@ def test_decoupling_helps_in_small_batches() -> None:
         ours, theirs = arms["DCL"][0], arms["InfoNCE"][0]
         gaps[batch] = sum(a - b for a, b in zip(ours, theirs)) / len(ours)
         entry: dict[str, object] = {name: facts for name, (_, facts) in arms.items()}
-        if len(SEEDS) > 1:
-            difference = claims.gain(ours, theirs)
-            entry["gain"] = {name: getattr(difference, name) for name in difference.__dataclass_fields__}
+        entry["gain"] = dataclasses.asdict(claims.gain(ours, theirs))
         result[f"batch {batch}"] = entry
     claims.write("vision-dcl", result)
     claims.expect(lambda: gaps[32] > 0 and gaps[64] > 0, f"mean gap by batch size: {gaps}")
