@@ -176,9 +176,9 @@ def get(name: str) -> Plugin:
     if not found:
         names = [f.name for f in discover()]
         hint = nearest(name, names)
-        raise PluginError(
-            f"No plugin called {name!r} is installed.{hint} To install it: pip install counterpoint-{name}"
-        )
+        if "Did you mean" not in hint:  # a misspelt name is nothing to install
+            hint += f" To install it: pip install counterpoint-{name}"
+        raise PluginError(f"No plugin called {name!r} is installed.{hint}")
     one = found[0]
     if one.plugin is None:
         raise PluginError(f"Plugin {name!r} cannot be used: {one.problem}. To mend it: {one.remedy}") from one.cause

@@ -184,6 +184,17 @@ def test_a_batch_larger_than_the_data_is_made_smaller_and_said(tmp_path: Path) -
     assert json.loads((tmp_path / "run.json").read_text())["steps"] == 2
 
 
+def test_damaged_samples_are_counted_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train = toy.Digits("digits", count=200).splits()["train"]
+    damaged = [int(i) for i in train if i % 10 == 0]
+    pretrain(
+        "toy/simclr", out=tmp_path, **{**SMALL, "batch_size": len(train), "dataset": {"count": 200, "damaged": 10}}
+    )
+    said = capsys.readouterr().out
+    assert f"Damaged records, left out: {len(damaged)}: digit-" in said
+    assert "(made so)" in said
+
+
 def test_resume_takes_nothing_else(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConfigError, match="give it alone"):
         pretrain(resume=run.path, epochs=3)

@@ -64,6 +64,7 @@ class Monitor(Callback):
 
     Attributes:
         latest: the newest value of each metric, for a progress bar.
+        damaged: at the end, a line about the records that could not be read; empty if there were none.
 
     Raises:
         ConfigError: a number of steps, epochs or neighbours below 1.
@@ -84,6 +85,7 @@ class Monitor(Callback):
         self.every_n_steps, self.every_n_epochs = every_n_steps, every_n_epochs
         self.k, self.temperature = k, temperature
         self.latest: dict[str, float] = {}
+        self.damaged = ""
         self._scores = ScoreCounts()
         self._damaged: dict[int, Damaged] = {}
         self._lost, self._examples = 0, list[str]()
@@ -153,7 +155,8 @@ class Monitor(Callback):
         """Say how many records could not be read, and name some."""
         if self._lost:
             more = f", and {self._lost - len(self._examples)} more" if self._lost > len(self._examples) else ""
-            rank_zero_info(f"Damaged records, left out: {self._lost}: {', '.join(self._examples)}{more}")
+            self.damaged = f"Damaged records, left out: {self._lost}: {', '.join(self._examples)}{more}"
+            rank_zero_info(self.damaged)
 
     def _due(self, trainer: Trainer, step: int) -> bool:
         return step == 1 or step % self.every_n_steps == 0 or trainer.is_last_batch

@@ -6,6 +6,8 @@ import logging
 import shutil
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -132,7 +134,6 @@ def _clear(out: Path) -> None:
 
 def _fit(config: Namespace, checkpoint: Path | None) -> Run:
     settings, out, console = settings_of(config), Path(config.out), Console(soft_wrap=True)
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     set_threads(settings.threads)
     torch.manual_seed(settings.seed)
     described(config)  # what could not be loaded again is refused before it is trained
@@ -144,7 +145,8 @@ def _fit(config: Namespace, checkpoint: Path | None) -> Run:
     monitor = _monitor(settings, method, views, dataset)
     save = SaveLast(out, settings.save_minutes, settings.save_steps, stop)
     # Saving comes last, when the monitors have written their rows.
-    trainer = _trainer(settings, out, [stop, guard, monitor, Progress(quiet=not settings.progress), save])
+    with _quiet():
+        trainer = _trainer(settings, out, [stop, guard, monitor, Progress(quiet=not settings.progress), save])
     config.batch_size = settings.batch_size = _batch_size(settings, len(indices), trainer.world_size)
     _plan(method, settings, built.optimization, len(indices), trainer.world_size)
     require_disk(out, COPIES * parameter_bytes(method) + ROOM)
@@ -158,14 +160,14 @@ def _fit(config: Namespace, checkpoint: Path | None) -> Run:
         told = f"{len(indices)} training samples of {config.data} · {sizes.describe(settings.batch_size)}"
         console.print(f"[bold]{config.recipe}[/] · {escape(told)}")
     began = time.perf_counter()
-    with warnings.catch_warnings(), stop.listening(), guard.explaining():
-        _quiet()
+    with _quiet(), stop.listening(), guard.explaining():
         _train(trainer, method, RunData(dataset, views, indices, settings), checkpoint)
     seconds = time.perf_counter() - began
     if trainer.is_global_zero:
         done = (method.total_steps - begun) * settings.batch_size * trainer.world_size
         export(out, config, method, dataset, samples=len(indices), seconds=seconds, rate=done / seconds)
-        console.print(escape(f"{diagnose(out)}\nRun: {out}"))
+        lines = [monitor.damaged, str(diagnose(out)), f"Run: {out}"]
+        console.print(escape("\n".join(line for line in lines if line)))
     return Run(out)
 
 
@@ -249,8 +251,17 @@ def _can_synchronise(settings: Settings) -> bool:
     return settings.accelerator != "cpu" and torch.cuda.is_available()
 
 
-def _quiet() -> None:
-    """Lightning's advice that does not apply here: loaders, logging and checkpoints are ours."""
-    for text in (".*does not have many workers.*", ".*number of training batches.*", ".*not resumable.*"):
-        warnings.filterwarnings("ignore", text)
-    warnings.filterwarnings("ignore", category=FutureWarning, module="lightning")
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's advice, which does not apply here: loaders and logging are ours."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for text in (".*does not have many workers.*", ".*number of training batches.*", ".*not resumable.*"):
+                warnings.filterwarnings("ignore", text)
+            warnings.filterwarnings("ignore", category=FutureWarning, module="lightning")
+            yield
+    finally:
+        logger.setLevel(level)
