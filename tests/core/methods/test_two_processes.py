@@ -137,6 +137,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_two_processes_are_one_batch(ranks: list[dict[str, Any]], name: str) -> None:
     whole = run(name, slice(0, BATCH), lambda method: method)
@@ -162,6 +163,7 @@ def test_halves_that_know_nothing_of_each_other_would_differ(name: str) -> None:
         assert (apart - whole[-1][key]).abs().max() > 1e-4 * whole[-1][key].abs().max()
 
 
+@pytest.mark.slow
 def test_the_queues_were_in_use(ranks: list[dict[str, Any]]) -> None:
     assert int(ranks[0]["MoCo"][-1]["queue.written"]) == 2 * BATCH * STEPS
     assert int(ranks[0]["MoCo, one direction"][-1]["queue.written"]) == BATCH * STEPS

@@ -46,9 +46,11 @@ def test_a_predictor_keeps_the_width() -> None:
     assert predictor.out_dim == 6
 
 
-def test_the_dino_head_gives_cosines_to_unit_rows_and_keeps_its_gain() -> None:
+@pytest.mark.parametrize("norm", [True, False])
+def test_the_dino_head_gives_cosines_to_unit_rows_and_keeps_its_gain(norm: bool) -> None:
     torch.manual_seed(0)
-    head = DINOHead(6, prototypes=20, hidden_dim=16, bottleneck_dim=8)
+    head = DINOHead(6, prototypes=20, hidden_dim=16, bottleneck_dim=8, norm=norm)
+    assert sum(isinstance(m, nn.BatchNorm1d) for m in head.modules()) == 2 * norm
     optimizer = torch.optim.AdamW([p for p in head.parameters() if p.requires_grad], lr=0.1, weight_decay=0.1)
     for _ in range(3):
         logits = head(100 * torch.randn(5, 6))

@@ -19,8 +19,8 @@ class DINO(MomentumMethod):
     Args:
         encoder: what is learnt (any encoder with pooled features; the paper's are vision transformers).
         objective: SelfDistillation of the head's width by default.
-        projector: in_dim -> head; `DINOHead` with 256 outputs by default (paper: 65,536 outputs).
-        momentum: of the teacher at the start, rising to 1 (paper: 0.996 at batch 1024).
+        projector: in_dim -> head; `DINOHead` with 256 outputs by default (paper: 65,536 outputs, no norm).
+        momentum: of the teacher at the start, rising to 1 (paper: 0.996 at batch 1024; short trainings want less).
         freeze_share: share of the training during which the head's last layer stands still (paper: one epoch).
 
     Raises:
@@ -34,7 +34,7 @@ class DINO(MomentumMethod):
         encoder: Encoder,
         objective: SelfDistillation | None = None,
         projector: HeadFactory | None = None,
-        momentum: float = 0.99,
+        momentum: float = 0.97,
         freeze_share: float = 0.05,
     ) -> None:
         super().__init__(encoder, projector or DINOHead, momentum, 1.0)

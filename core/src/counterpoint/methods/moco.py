@@ -102,7 +102,7 @@ class MoCoV3(MomentumMethod):
         objective: InfoNCE(temperature=0.2, symmetric=False) by default; it compares queries with keys, in this order.
         projector: in_dim -> head; 3 layers, 512 hidden, 128 out by default (paper: 4096 hidden, 256 out).
         predictor: out_dim -> head; 2 layers, 512 hidden by default (paper: 4096 hidden).
-        momentum: of the key encoder at the start, rising to 1 (paper: 0.99).
+        momentum: of the key encoder at the start, rising to 1 (paper: 0.99; short trainings want less).
 
     Raises:
         ConfigError: an objective that does not compare embeddings, or a momentum out of its range.
@@ -116,7 +116,7 @@ class MoCoV3(MomentumMethod):
         objective: Objective | None = None,
         projector: HeadFactory | None = None,
         predictor: HeadFactory | None = None,
-        momentum: float = 0.99,
+        momentum: float = 0.97,
     ) -> None:
         default = partial(Projector, hidden_dim=512, layers=3, last_norm=True)
         super().__init__(encoder, projector or default, momentum, 1.0)

@@ -82,6 +82,8 @@ class DINOHead(nn.Module):
         prototypes: width of the output (paper: 65,536).
         hidden_dim: width of the MLP (paper: 2048).
         bottleneck_dim: width before the last layer (paper: 256).
+        norm: BatchNorm after the hidden layers (the paper has none). Without it a fresh small encoder's outputs are all
+            alike, the centred teacher is uniform, and hundreds of steps pass before it has anything to say.
 
     Raises:
         ConfigError: a width below 1.
@@ -89,16 +91,17 @@ class DINOHead(nn.Module):
     Source: Caron et al. 2021 (arXiv 2104.14294), appendix C.
     """
 
-    def __init__(self, in_dim: int, prototypes: int = 256, hidden_dim: int = 512, bottleneck_dim: int = 128) -> None:
+    def __init__(
+        self, in_dim: int, prototypes: int = 256, hidden_dim: int = 512, bottleneck_dim: int = 128, norm: bool = True
+    ) -> None:
         super().__init__()
         _check(self, in_dim=in_dim, prototypes=prototypes, hidden_dim=hidden_dim, bottleneck_dim=bottleneck_dim)
-        self.mlp = nn.Sequential(
-            nn.Linear(in_dim, hidden_dim),
-            nn.GELU(),
-            nn.Linear(hidden_dim, hidden_dim),
-            nn.GELU(),
-            nn.Linear(hidden_dim, bottleneck_dim),
-        )
+        parts: list[nn.Module] = []
+        for width in (in_dim, hidden_dim):
+            parts.append(nn.Linear(width, hidden_dim, bias=not norm))
+            parts += [nn.BatchNorm1d(hidden_dim)] if norm else []
+            parts.append(nn.GELU())
+        self.mlp = nn.Sequential(*parts, nn.Linear(hidden_dim, bottleneck_dim))
         self.last = weight_norm(nn.Linear(bottleneck_dim, prototypes, bias=False))
         gain = self.last.parametrizations.weight.original0
         gain.data.fill_(1.0)
