@@ -49,5 +49,5 @@ def test_a_full_disk_is_noticed_before_writing(tmp_path: Path, monkeypatch: pyte
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(100, 90, 10 * 2**20))
     require_disk(tmp_path / "not" / "there", 9 * 2**20)
-    with pytest.raises(TrainingError, match="11 MiB are needed.*10 MiB are free"):
+    with pytest.raises(TrainingError, match=r"11 MiB are needed.*10 MiB are free"):
         require_disk(tmp_path / "not" / "there", 11 * 2**20)

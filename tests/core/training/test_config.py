@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import toy
 import yaml
 
+import toy
 from counterpoint.errors import ConfigError, CounterpointError
 from counterpoint.training import config as configs
 from counterpoint.training.recipes import find_recipe
@@ -80,7 +80,10 @@ def test_the_method_gets_the_encoder_and_the_objective() -> None:
         (["toy/simclr", "--encoder", "DigtNet"], "Did you mean 'DigitNet'"),
         (["toy/simclr", "--method.objectve", "DCL"], "Did you mean 'objective'"),
         (["toy/simclr", "--method.objective", "DCLL"], "Did you mean 'DCL'"),
-        (["toy/simclr", "--method.objective", "DCL", "--method.objective.temprature", "1"], "Did you mean 'temperature'"),
+        (
+            ["toy/simclr", "--method.objective", "DCL", "--method.objective.temprature", "1"],
+            "Did you mean 'temperature'",
+        ),
         (["toy/simclr", "--epochs", "many"], "epochs"),
         (["toy/simclr", "--epochs", "0"], "epochs: found 0; allowed: a whole number from 1"),
         (["toy/simclr", "--batch-size", "1"], "batch_size: found 1"),
