@@ -11,7 +11,7 @@ An app is an `App`: a name, a line, the plugin that it needs, and where its comm
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -44,29 +44,34 @@ class App:
         return function
 
 
-def apps() -> dict[str, App]:
-    """Every installed app by name.
-
-    Raises:
-        PluginError: an app cannot be imported, is no `App`, or its name is claimed twice.
-    """
-    found: dict[str, App] = {}
+def apps() -> dict[str, App | PluginError]:
+    """Every installed app by name; a broken one as the error that says why, so that it stops no other."""
+    found: dict[str, App | PluginError] = {}
     for point in sorted(metadata.entry_points(group=GROUP), key=lambda p: p.name):
-        owner = point.dist.name if point.dist is not None else "unknown"
-        try:
-            app = point.load()
-        except Exception as error:
-            raise PluginError(
-                f"App {point.name!r} ({owner}) cannot be imported: {error}. Report it to {owner}."
-            ) from error
-        if not isinstance(app, App):
-            raise PluginError(
-                f"App {point.name!r} ({owner}) is a {type(app).__name__}, not an App. Report it to {owner}."
-            )
+        app = _load(point)
         if found.get(point.name, app) != app:
-            raise PluginError(f"Two apps are called {point.name!r}; one is of {owner}. Uninstall one of the two.")
+            app = PluginError(
+                f"Two apps are called {point.name!r}; one is of {_owner(point)}. Uninstall one of the two."
+            )
         found[point.name] = app
     return found
+
+
+def _owner(point: metadata.EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else "unknown"
+
+
+def _load(point: metadata.EntryPoint) -> App | PluginError:
+    owner = _owner(point)
+    try:
+        app = point.load()
+    except Exception as error:
+        broken = PluginError(f"App {point.name!r} ({owner}) cannot be imported: {error}. Report it to {owner}.")
+        broken.__cause__ = error
+        return broken
+    if isinstance(app, App):
+        return app
+    return PluginError(f"App {point.name!r} ({owner}) is a {type(app).__name__}, not an App. Report it to {owner}.")
 
 
 def main(words: Sequence[str]) -> int:
@@ -74,20 +79,27 @@ def main(words: Sequence[str]) -> int:
 
     Raises:
         ConfigError: no app has that name.
-        PluginError: the plugin that it needs is missing or broken.
+        PluginError: the app is broken, or the plugin that it needs is missing or broken.
     """
     found = apps()
     if not words or words[0] in ("-h", "--help"):
-        print(
-            "usage: counterpoint app NAME ...\n"
-            if found
-            else "No app is installed. To install ours: pip install counterpoint-apps"
-        )
-        for app in found.values():
-            print(f"  {app.name:16} {app.summary} (needs counterpoint-{app.plugin})")
+        _list(found)
         return 0
     if words[0] not in found:
         raise ConfigError(f"There is no app {words[0]!r}.{nearest(words[0], found)}")
     app = found[words[0]]
+    if isinstance(app, PluginError):
+        raise app
     plugins.get(app.plugin)
     return app.load()(list(words[1:]))
+
+
+def _list(found: Mapping[str, App | PluginError]) -> None:
+    print(
+        "usage: counterpoint app NAME ...\n"
+        if found
+        else "No app is installed. To install ours: pip install counterpoint-apps"
+    )
+    for name, app in found.items():
+        told = f"BROKEN: {app}" if isinstance(app, PluginError) else f"{app.summary} (needs counterpoint-{app.plugin})"
+        print(f"  {name:16} {told}")
