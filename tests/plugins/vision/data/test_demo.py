@@ -21,7 +21,7 @@ def test_without_data_and_connection_the_photographs_serve(monkeypatch: pytest.M
     monkeypatch.setattr("counterpoint_vision.data.public.fetch", no_connection)
     name, reason = demo.choose()
     assert name == "photographs"
-    assert "no connection" in reason
+    assert "cifar10 is not in the data home" in reason
 
 
 def test_what_is_in_the_data_home_comes_first(shared_data: Path, capsys: pytest.CaptureFixture[str]) -> None:

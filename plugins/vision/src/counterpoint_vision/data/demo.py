@@ -27,8 +27,11 @@ def choose(seconds: float = SECONDS) -> tuple[str, str]:
         return name, "it is in the data home"
     try:
         PublicSet(CIFAR, download=True, seconds=seconds)
-    except DataError as error:
-        return PHOTOGRAPHS, f"it needs no download ({CIFAR} could not be had: {error})"
+    except DataError:
+        return (
+            PHOTOGRAPHS,
+            f"it needs no download ({CIFAR} is not in the data home, nor to be had within {seconds:.0f} s)",
+        )
     return CIFAR, "it was fetched from its official place"
 
 
