@@ -231,6 +231,7 @@ def test_views_of_one_kind_go_through_the_encoder_together_and_come_back_apart()
     kinds = [
         ("a", "global", 8),
         ("a", "global", 8),
+        ("a", "local", 8),
         ("a", "local", 5),
         ("a", "local", 5),
         ("a", "local", 4),
@@ -238,7 +239,8 @@ def test_views_of_one_kind_go_through_the_encoder_together_and_come_back_apart()
     ]
     views = [View(torch.randn(3, size, size), modality, role) for modality, role, size in kinds]
     together = method.pooled(views)
-    assert method.encoder.shown == [("a", "global", 6), ("a", "local", 6), ("a", "local", 3), ("b", "local", 3)]
+    local = [("a", "local", 3), ("a", "local", 6), ("a", "local", 3), ("b", "local", 3)]
+    assert method.encoder.shown == [("a", "global", 6), *local]
     alone = [method.pooled([view])[0] for view in views]
     assert len(together) == len(alone)
     for a, b in zip(together, alone):

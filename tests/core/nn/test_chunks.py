@@ -312,6 +312,15 @@ def test_a_parameter_that_was_written_to_before_the_backward_pass_is_noticed() -
         loss.backward()
 
 
+def test_a_backward_pass_inside_of_autocast_reuses_no_cast_weight_of_a_graph_that_is_gone() -> None:
+    net, view, found = Net(), View(data(), "x"), []
+    for encode in (lambda v: net(v), lambda v: encode_in_chunks(net, v, MICRO)):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found.append(torch.autograd.grad(loss_of(encode(view)), list(net.parameters())))
+    for a, b in zip(*found):
+        torch.testing.assert_close(a, b, rtol=0.02, atol=0.02 * float(b.abs().max()))
+
+
 def test_views_of_two_shapes_in_half_precision_share_cast_weights() -> None:
     net = Net()
     found = []
