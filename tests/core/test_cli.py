@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -67,3 +68,23 @@ def test_doctor_says_what_is_broken(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     text = capsys.readouterr().out
     assert "BROKEN plugin radar" in text
     assert "to mend: pip install x" in text
+
+
+def test_threads_are_settled_before_anything_heavy_loads() -> None:
+    code = (
+        "import os; from counterpoint.cli import main; main(['plugins']); "
+        "print([os.environ[n] for n in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS')])"
+    )
+    free = {k: v for k, v in os.environ.items() if not k.endswith("NUM_THREADS")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**free, "COUNTERPOINT_THREADS": "3"}, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1] == "['3', '3']", done.stderr
+
+
+def test_a_thread_count_that_is_none_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COUNTERPOINT_THREADS", "many")
+    assert cli.main(["plugins"]) == 1
+    assert "a whole number from 1" in capsys.readouterr().err

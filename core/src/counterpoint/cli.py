@@ -10,6 +10,7 @@ from pathlib import Path
 
 from counterpoint._version import __version__
 from counterpoint.errors import CounterpointError, Interrupted
+from counterpoint.training.settings import default_threads
 
 EXAMPLES = """examples:
   counterpoint plugins                                   what is installed, and what each offers
@@ -83,8 +84,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of ``counterpoint``; returns the exit code (0 good, 1 failed, 2 wrong usage, 130 interrupted)."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    _prepare_openmp()
     try:
+        _prepare_threads()
         if words[:1] == ["pretrain"]:
             return _pretrain_words(words[1:])
         if words[:1] == ["app"]:
@@ -113,8 +114,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _prepare_openmp() -> None:
-    """Threads that wait must sleep: a spinning thread on a busy core costs everybody (read when torch loads)."""
+def _prepare_threads() -> None:
+    """One number of threads for torch and for the BLAS under NumPy, SciPy and scikit-learn (read when these load).
+
+    Waiting threads must sleep, not spin: a spinning thread on a busy core costs everybody.
+    """
+    threads = str(default_threads())
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, threads)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
