@@ -1,4 +1,4 @@
-"""Claim: on real 32-pixel images each core method is on average at least 12 points of kNN above the untrained encoder.
+"""Claim: on real 32-pixel images each core method is at least 12 points of kNN above the untrained encoder, every seed.
 
 The shipped ``-cpu`` configurations as they are; the test part is measured once per seed.
 """
@@ -6,7 +6,6 @@ The shipped ``-cpu`` configurations as they are; the test part is measured once 
 from __future__ import annotations
 
 import dataclasses
-from statistics import fmean
 
 import pytest
 
@@ -37,4 +36,4 @@ def test_method_beats_the_untrained_encoder(method: str) -> None:
             "versions": found[0]["versions"],
         },
     )
-    claims.expect(lambda: fmean(learnt) - fmean(untrained) >= POINTS, f"{learnt} vs {untrained}")
+    claims.expect(lambda: min(a - b for a, b in zip(learnt, untrained)) >= POINTS, f"{learnt} vs {untrained}")
