@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import ClassVar
@@ -102,12 +103,13 @@ def _general(rows: Rows, labels: Tensor | None, scale: float | Tensor) -> Result
     classes = _classes(rows.all_ids, known, rows.total, everyone.device)
     positive = _mean_positive(rows, everyone, classes)
     denominator = _denominator(rows, everyone, scale)
-    loss = (denominator - positive * scale).mean()
+    loss = denominator.mean() - positive * scale
     with torch.no_grad():
         denominator = denominator.view(views, -1)
-        own = [(rows.views[a] * rows.views[b]).sum(1) * scale for a in range(views) for b in range(views) if a != b]
+        pairs = itertools.permutations(rows.views, 2)
+        own = [torch.linalg.vecdot(a, b) * scale for a, b in pairs]
         probability = torch.exp(torch.stack(own).view(views, views - 1, -1) - denominator[:, None]).mean()
-    return Result(loss, dict(zip(PARTS, (positive.detach().mean(), probability))))
+    return Result(loss, dict(zip(PARTS, (positive.detach(), probability))))
 
 
 def _classes(ids: Tensor | None, labels: Tensor | None, total: int, device: torch.device) -> Tensor:
@@ -128,16 +130,21 @@ def _classes(ids: Tensor | None, labels: Tensor | None, total: int, device: torc
 
 
 def _mean_positive(rows: Rows, everyone: Tensor, classes: Tensor) -> Tensor:
-    """Mean cosine of each local row with the other rows of its class: ``(V * B,)``."""
+    """Mean over this process's rows of their mean cosine with the other rows of their class: a scalar.
+
+    Summed by class, for ``sum over i in c of z[i] . (T[c] - z[i]) = T'[c] . T[c] - sum of |z[i]|^2`` with ``T`` the sum
+    of everybody's rows of a class and ``T'`` that of this process's: nothing of the batch's size is kept.
+    """
     views = len(rows.views)
-    number = classes.repeat(views)
+    number, mine = classes.repeat(views), classes[rows.start : rows.start + rows.size].repeat(views)
     size = int(classes.max()) + 1
-    total = everyone.new_zeros(size, everyone.shape[1]).index_add(0, number, everyone)
     count = torch.bincount(number, minlength=size)
-    mine = classes[rows.start : rows.start + rows.size].repeat(views)
-    others = total[mine] - rows.joined
-    similarity: Tensor = (rows.joined * others).sum(dim=1)
-    return similarity / (count[mine] - 1)
+    total = everyone.new_zeros(size, everyone.shape[1]).index_add(0, number, everyone)
+    own = total if rows.alone else torch.zeros_like(total).index_add(0, mine, rows.joined)
+    rigid = rows.joined.detach()  # a unit row's length (1, or 0) has no gradient
+    lengths = torch.linalg.vecdot(rigid, rigid)
+    alone = lengths.new_zeros(size).index_add(0, mine, lengths)
+    return ((torch.linalg.vecdot(own, total) - alone) / (count - 1)).sum() / len(rows.joined)
 
 
 def _denominator(rows: Rows, everyone: Tensor, scale: float | Tensor) -> Tensor:
