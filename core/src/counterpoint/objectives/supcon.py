@@ -144,7 +144,8 @@ def _mean_positive(rows: Rows, everyone: Tensor, classes: Tensor) -> Tensor:
     rigid = rows.joined.detach()  # a unit row's length (1, or 0) has no gradient
     lengths = torch.linalg.vecdot(rigid, rigid)
     alone = lengths.new_zeros(size).index_add(0, mine, lengths)
-    return ((torch.linalg.vecdot(own, total) - alone) / (count - 1)).sum() / len(rows.joined)
+    by_class: Tensor = (torch.linalg.vecdot(own, total) - alone) / (count - 1)
+    return by_class.sum() / len(rows.joined)
 
 
 def _denominator(rows: Rows, everyone: Tensor, scale: float | Tensor) -> Tensor:
