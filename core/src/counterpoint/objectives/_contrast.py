@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -161,28 +162,55 @@ class Temperature(nn.Module):
 
 
 class Contrast(Objective):
-    """Base of the modules InfoNCE, NT-Xent and DCL: one constructor, one call."""
+    """Base of the modules InfoNCE, NT-Xent and DCL: one constructor, one call.
+
+    Args:
+        temperature: above 0 (learnable: its start, 0.01 or more).
+        symmetric: every view is the anchor in turn; else only the first.
+        in_batch: the batch's other samples are negatives; else only the queue's rows are.
+        learnable_temperature: learn the logarithm of 1 / temperature, held at 100 or below (CLIP).
+        decoupled: drop the positive from the denominator.
+        pos_weight: None or ``"neg_vmf"`` (DCLW).
+        sigma: width of that weight, above 0.
+        weight_gradient: let the gradient flow through the weight.
+
+    Raises:
+        ConfigError: a setting out of its range.
+    """
 
     reduction: ClassVar[Reduction] = "gather"
     _every_view: ClassVar[bool]  # negatives from all views, or from the positive's view only
 
-    def __init__(self, temperature: float, learnable_temperature: bool, options: Options) -> None:
+    @staticmethod
+    @abstractmethod
+    def _collect(rows: Rows, scale: float | Tensor, options: Options) -> Tensor:
+        """Log-sum-exps of the negatives, ``(ordered pairs, B)``."""
+
+    def __init__(
+        self,
+        temperature: float = 0.1,
+        symmetric: bool = True,
+        in_batch: bool = True,
+        learnable_temperature: bool = False,
+        decoupled: bool = False,
+        pos_weight: PosWeight | None = None,
+        sigma: float = 0.5,
+        weight_gradient: bool = False,
+    ) -> None:
         super().__init__()
         self.temperature = Temperature(temperature, learnable_temperature)
-        self.options = options
+        self.options = Options(symmetric, in_batch, decoupled, pos_weight, sigma, weight_gradient)
 
-    def _loss(
+    def forward(
         self,
         embeddings: Sequence[Tensor],
-        ids: Tensor | None,
-        negatives: Tensor | None,
-        negative_ids: Tensor | None,
-        collect: Negatives,
+        ids: Tensor | None = None,
+        negatives: Tensor | None = None,
+        negative_ids: Tensor | None = None,
     ) -> Result:
-        temperature = self.temperature()
-        result = contrast(
-            embeddings, ids, negatives, negative_ids, temperature, self.options, collect, not self._every_view
-        )
+        """See `info_nce_loss`."""
+        temperature, cross = self.temperature(), not self._every_view
+        result = contrast(embeddings, ids, negatives, negative_ids, temperature, self.options, self._collect, cross)
         self._notice(embeddings, negatives)
         if isinstance(temperature, Tensor):
             result.parts["temperature"] = temperature.detach()
