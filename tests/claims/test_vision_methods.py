@@ -19,16 +19,39 @@ SEEDS = (0,) if claims.SMOKE else (0, 1, 2)
 TUNING_SEED = 100
 POINTS = 0.12
 DATA = ("--data", "cifar10-small")
+HEAD = "--method.projector counterpoint.nn.Projector --method.projector.hidden_dim"
+NORMED = f"{HEAD} 256 --method.projector.last_norm true"
+PLAIN = f"{HEAD} 256 --method.projector.last_norm false"
+PAIR = "--views MultiCropViews --views.locals 0"
+SHARP = "--method.objective SwappedPrediction --method.objective.epsilon 0.03"
+LARGE = "--batch_size 256 --optimization.lr 0.003"
+MIDDLE = "--batch_size 128 --optimization.lr 0.003"
+SMALL = "--batch_size 64 --optimization.lr 0.003"
 TRIED = {
-    "simclr": ("--batch_size 256 --optimization.lr 0.003",),
-    "moco": ("--batch_size 256 --optimization.lr 0.003",),
-    "swav": ("--batch_size 256 --optimization.lr 0.003",),
-    "byol": ("--batch_size 256 --optimization.lr 0.003",),
+    "moco": (f"{LARGE} --method.momentum 0.99", f"{MIDDLE} --method.momentum 0.99"),
+    "swav": (
+        f"{MIDDLE} {NORMED} {PAIR} {SHARP}",
+        f"{SMALL} {NORMED} {PAIR} {SHARP}",
+        f"{MIDDLE} {NORMED} {PAIR} {SHARP} --method.queue_size 512",
+        f"{MIDDLE} {NORMED} --views SimCLRViews {SHARP}",
+        f"{MIDDLE} {NORMED} {PAIR} --views.global_scale [0.5,1.0] {SHARP}",
+        f"{LARGE} {NORMED} {PAIR} {SHARP} --method.prototypes 128",
+        f"{MIDDLE} {NORMED} {PAIR} {SHARP} --method.freeze_share 1.0",
+        f"{MIDDLE} {PLAIN} {PAIR} {SHARP}",
+    ),
+    "byol": (
+        f"{SMALL} --method.momentum 0.95",
+        f"--batch_size 64 --optimization.lr 0.002 --method.momentum 0.98 {HEAD} 512 --method.projector.last_norm true "
+        "--views SimCLRViews",
+        f"{SMALL} --optimization.weight_decay 0.1 --method.momentum 0.95 --views MoCoViews",
+    ),
 }
 
 
 def tune(method: str, shipped: tuple[str, ...]) -> dict[str, float]:
     """Every trial's kNN on val, by its options; the best of them must be what is shipped."""
+    if method not in TRIED:
+        return {}
     tried = [(f"vision/{method}", *DATA, "--epochs", "10", *words.split()) for words in TRIED[method]]
     best, values = claims.choose(tried[:1] if claims.SMOKE else tried, TUNING_SEED)
     chosen, ours = (configs.dump(configs.parse(words)) for words in (best, shipped))
