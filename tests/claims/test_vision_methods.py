@@ -21,14 +21,14 @@ POINTS = 0.12
 DATA = ("--data", "cifar10-small")
 HEAD = "--method.projector counterpoint.nn.Projector --method.projector.hidden_dim"
 NORMED = f"{HEAD} 256 --method.projector.last_norm true"
-PLAIN = f"{HEAD} 256 --method.projector.last_norm false"
 PAIR = "--views MultiCropViews --views.locals 0"
+ALIKE = "--views SimCLRViews --views.size 24 --views.scale [0.5,1.0] --views.strength 0.25 --views.gray_p 0.1"
 SHARP = "--method.objective SwappedPrediction --method.objective.epsilon 0.03"
 LARGE = "--batch_size 256 --optimization.lr 0.003"
 MIDDLE = "--batch_size 128 --optimization.lr 0.003"
 SMALL = "--batch_size 64 --optimization.lr 0.003"
 TRIED = {
-    "moco": (f"{LARGE} --method.momentum 0.99", f"{MIDDLE} --method.momentum 0.99"),
+    "moco": (f"{MIDDLE} --method.momentum 0.99", f"{MIDDLE} --method.momentum 0.99 {ALIKE}"),
     "swav": (
         f"{MIDDLE} {NORMED} {PAIR} {SHARP}",
         f"{SMALL} {NORMED} {PAIR} {SHARP}",
@@ -37,13 +37,14 @@ TRIED = {
         f"{MIDDLE} {NORMED} {PAIR} --views.global_scale [0.5,1.0] {SHARP}",
         f"{LARGE} {NORMED} {PAIR} {SHARP} --method.prototypes 128",
         f"{MIDDLE} {NORMED} {PAIR} {SHARP} --method.freeze_share 1.0",
-        f"{MIDDLE} {PLAIN} {PAIR} {SHARP}",
+        f"{MIDDLE} {NORMED} {SHARP} {ALIKE}",
     ),
     "byol": (
         f"{SMALL} --method.momentum 0.95",
         f"--batch_size 64 --optimization.lr 0.002 --method.momentum 0.98 {HEAD} 512 --method.projector.last_norm true "
         "--views SimCLRViews",
         f"{SMALL} --optimization.weight_decay 0.1 --method.momentum 0.95 --views MoCoViews",
+        f"{SMALL} --optimization.weight_decay 0.1 --method.momentum 0.95 {ALIKE}",
     ),
 }
 

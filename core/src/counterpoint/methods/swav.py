@@ -32,9 +32,9 @@ class SwAV(Method):
         encoder: what is learnt.
         objective: SwappedPrediction(temperature=0.1, epsilon=0.05) by default.
         projector: in_dim -> head; two layers, 256 hidden, 128 out, BatchNorm at the end by default (paper: 2048 hidden,
-            128 out, no norm at the end). Without the last norm the embeddings share one direction (a third of their
-            energy in a fresh small encoder, half of it after 340 steps), which says nothing about the sample and keeps
-            its cosines to the prototypes small and its codes soft: a short training then learns little.
+            128 out, no norm at the end). Without the last norm the embeddings share one direction (measured in a small
+            encoder: a third of their energy before training, half of it after 340 steps) that tells samples apart in
+            nothing, keeps the cosines to the prototypes small and the codes soft.
         prototypes: K (paper: 3000); 3-10 times the expected number of classes, and well below the batch and the queue.
         freeze_share: share of the training during which the prototypes stand still.
         queue_size: rows kept per assigning view; 0 for none (paper: 3840 at batch 256).
