@@ -1,10 +1,10 @@
 """What every claim does: train by the product's own commands, choose on val, measure on test, write mean and spread.
 
 Each trial is a `counterpoint pretrain` and a `counterpoint evaluate`, so anybody can repeat one by hand. Trials are
-kept under ``$COUNTERPOINT_CLAIMS`` (default: runs/claims) by a hash of their options and of the configuration files
-among them: an interrupted claim goes on where it was, and an edited configuration trains anew. ``COUNTERPOINT_SMOKE=1``
-shrinks a claim to one seed and a few steps on built-in data: it exercises everything and shows nothing, and asserts no
-gain.
+kept under ``$COUNTERPOINT_CLAIMS`` (default: runs/claims) by a hash of their options and of what the configuration
+files among them say: an interrupted claim goes on where it was, and an edited configuration trains anew.
+``COUNTERPOINT_SMOKE=1`` shrinks a claim to one seed and a few steps on built-in data: it exercises everything and shows
+nothing, and asserts no gain.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
+
+import yaml
 
 from counterpoint.evaluation.stats import paired_difference
 from counterpoint.training.logs import read_metrics
@@ -46,7 +48,7 @@ class Trial:
     def folder(self) -> Path:
         """Its run directory."""
         home = Path(os.environ.get("COUNTERPOINT_CLAIMS", ROOT / "runs" / "claims"))
-        files = [(ROOT / word).read_text(encoding="utf-8") for word in self.words if word.endswith(".yaml")]
+        files = [yaml.safe_load((ROOT / word).read_bytes()) for word in self.words if word.endswith(".yaml")]
         name = hashlib.blake2b(json.dumps([*self.options(), *files]).encode(), digest_size=6).hexdigest()
         return home / f"{self.words[0].replace('/', '-')}-{self.seed}-{name}"
 
