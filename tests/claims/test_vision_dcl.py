@@ -53,9 +53,9 @@ def test_decoupling_helps_in_small_batches() -> None:
         gaps[batch], errors[batch] = gain.difference.mean, gain.difference.std / len(seeds) ** 0.5
         result[f"batch {batch}"] = {"seeds": list(seeds), **arms, "gain": dataclasses.asdict(gain)}
         claims.write("vision-dcl", result)
-    # The method's card: above two standard errors of the paired seeds at the smallest batch.
+    # Above two standard errors of the paired seeds, at both sizes that the claim names.
     told = f"mean gap by batch size: {gaps}, standard errors: {errors}"
-    claims.expect(lambda: gaps[32] > 2 * errors[32] and gaps[64] > 0, told)
+    claims.expect(lambda: all(gaps[batch] > 2 * errors[batch] for batch in (32, 64)), told)
     # The paper's reason, in the runs of InfoNCE themselves.
     q = {batch: fmean(result[f"batch {batch}"]["InfoNCE"]["q over the training"]["mean"]) for batch in SEEDS}
     claims.expect(lambda: all(q[a] < q[b] for a, b in itertools.pairwise(sorted(q))), f"mean of q by batch size: {q}")
