@@ -105,7 +105,7 @@ def methods() -> str:
 
 
 def dcl() -> str:
-    """The claim of decoupling."""
+    """The claim of decoupling, and q = 1 - p(positive) that explains it."""
     found = _read(RESULTS / "claims" / "vision-dcl.json")
     if found is None:
         return ABSENT
@@ -115,10 +115,12 @@ def dcl() -> str:
             continue
         ours, theirs = entry["DCL"]["test"], entry["InfoNCE"]["test"]
         gaps = [100 * (a - b) for a, b in zip(ours, theirs)]
-        rows.append(
-            [key[6:], _spread(theirs), _spread(ours), " ".join(f"{g:+.1f}" for g in gaps), f"{fmean(gaps):+.1f}"]
-        )
-    return table(["batch", "InfoNCE kNN", "DCL kNN", "DCL − InfoNCE, seed by seed", "mean"], rows)
+        q = {name: entry[name]["q over the training"] for name in ("InfoNCE", "DCL")}
+        means = [f"{fmean(one['mean']):.2f} ({fmean(one['std']):.2f})" for one in q.values()]
+        gap = f"{fmean(gaps):+.2f} ± {stdev(gaps) / len(gaps) ** 0.5:.2f}"
+        rows.append([key[6:], _spread(theirs), _spread(ours), " ".join(f"{g:+.1f}" for g in gaps), gap, *means])
+    head = ["batch", "InfoNCE kNN", "DCL kNN", "DCL − InfoNCE, seed by seed", "mean ± standard error"]
+    return table([*head, "q, InfoNCE", "q, DCL"], rows)
 
 
 def bench(name: str) -> Callable[[], str]:

@@ -18,11 +18,13 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import yaml
 
 from counterpoint.evaluation.stats import paired_difference
+from counterpoint.training.logs import read_metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE = bool(os.environ.get("COUNTERPOINT_SMOKE"))
@@ -120,3 +122,8 @@ def expect(condition: Callable[[], bool], text: str) -> None:
     """Assert a claim, except in a smoke run, which shows nothing."""
     if not SMOKE:
         assert condition(), text
+
+
+def mean_logged(words: tuple[str, ...], seed: int, metric: str) -> float:
+    """Mean over a trained trial's steps of what its ``metrics.csv`` holds of ``metric``."""
+    return fmean(value for _, value in read_metrics(Trial(words, seed).folder)[metric])
