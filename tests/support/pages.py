@@ -11,12 +11,13 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 
 PIP = "pip install --dry-run --no-deps --no-build-isolation --quiet"
+INTO = "pip install --no-deps --no-build-isolation --no-index --quiet --target"
 SHORT = "--max_steps 20 --tensorboard false --progress false"
 SHORTER = {  # what a page says: what is run
     "make demo": f"make --dry-run -C {ROOT} demo",
     "make test": f"make --dry-run -C {ROOT} test",
     "pip install ./core ./plugins/vision ./apps": f"{PIP} {ROOT}/core {ROOT}/plugins/vision {ROOT}/apps",
-    "pip install ./odd-ones": "pip install --no-deps --no-build-isolation --no-index --quiet --target installed ./odd-ones",
+    "pip install ./odd-ones": f"{INTO} installed ./odd-ones",
     "--epochs 20": SHORT,
     "--epochs 10": SHORT,
     "epochs=20": "max_steps=20, tensorboard=False, progress=False",
