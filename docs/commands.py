@@ -45,8 +45,8 @@ def cell(text: object) -> str:
 
 
 def prose(text: object) -> str:
-    """A line of help as Markdown: docstrings' double backticks are single ones, and ``<name>`` is no tag."""
-    return cell(text).replace("``", "`").replace("<", "&lt;")
+    """A line of help as Markdown: double backticks are single ones, options are code, ``<name>`` is no tag."""
+    return re.sub(r"(?<![`\w])--[\w.-]+", r"`\g<0>`", cell(text).replace("``", "`").replace("<", "&lt;"))
 
 
 def _rows(parser: argparse.ArgumentParser) -> list[list[str]]:

@@ -43,7 +43,6 @@ autodoc_inherit_docstrings = False
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
-smartquotes_action = "qe"  # quotes and ellipses; two dashes are two dashes
 add_module_names = False
 
 html_theme = "furo"
@@ -73,6 +72,15 @@ def _display(self: Any, node: nodes.Element) -> None:
     raise nodes.SkipNode
 
 
+def _signature(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """Signatures that Sphinx can read: short type names, no default factories, nothing where nothing is said."""
+    if signature is None or signature == "(*args: Any, **kwargs: Any)":
+        return None if signature is None else "", returns
+    return re.sub(r"~(\w+\.)+", "", signature).replace("<factory>", "..."), returns
+
+
 def _only_existing(app: Sphinx, docname: str, source: list[str]) -> None:
     """Leave out of the navigation what has its place there already and is not written yet."""
     if docname == "index":
@@ -97,4 +105,5 @@ def setup(app: Sphinx) -> None:
     """MathML, which browsers draw by themselves, and short names as links."""
     app.add_html_math_renderer("mathml", (_inline, None), (_display, None))
     app.connect("missing-reference", _resolve)
+    app.connect("autodoc-process-signature", _signature)
     app.connect("source-read", _only_existing)
