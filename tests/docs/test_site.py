@@ -22,7 +22,11 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 LOADS = {("img", "src"), ("script", "src"), ("link", "href"), ("source", "src"), ("iframe", "src"), ("object", "data")}
 PUBLIC = ("counterpoint", "counterpoint.objectives", "counterpoint.nn", "counterpoint.methods")
 MODULES = ("types", "parts", "plugin", "apps", "errors")  # of the core: every public class and function
-NOT_SHOWN = {"counterpoint.__version__", "counterpoint.methods.METHODS", "counterpoint.objectives.Reduction"}  # no docstrings
+NOT_SHOWN = {
+    "counterpoint.__version__",
+    "counterpoint.methods.METHODS",
+    "counterpoint.objectives.Reduction",
+}  # no docstrings
 
 
 class Page(HTMLParser):

@@ -23,6 +23,7 @@ SHORTER = {  # what a page says: what is run
     "epochs=20": "max_steps=20, tensorboard=False, progress=False",
     "--max_steps 20": SHORT,
     "--max_steps 40": "--max_steps 24",
+    "--data photographs --out runs/first": "--data photographs --dataset.train_patches 50 --out runs/first",
     "evaluate runs/first": "evaluate runs/first --quick",
 }
 
