@@ -67,3 +67,13 @@ def test_a_failure_names_its_line(page: Path, tmp_path: Path) -> None:
 def test_a_replacement_that_never_occurs_is_noticed(page: Path, tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="nothing to replace by"):
         list(run(page, tmp_path, shorten={"three": "four"}))
+
+
+def test_what_cannot_run_here_is_parsed(page: Path, tmp_path: Path) -> None:
+    reason = 'skip="no such machine"'
+    page.write_text(f"```bash {reason}\nsrun false\n```\n```python {reason}\nimport nowhere\n```\n")
+    assert [block.skip for block, _ in run(page, tmp_path)] == ["no such machine", "no such machine"]
+    for broken in ("```bash {}\nif true; then\n```\n", "```python {}\ndef f(:\n```\n"):
+        page.write_text(broken.format(reason))
+        with pytest.raises(AssertionError, match=r"page\.md:1"):
+            list(run(page, tmp_path))
