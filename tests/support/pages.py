@@ -25,6 +25,7 @@ SHORTER = {  # what a page says: what is run
     "--max_steps 40": "--max_steps 24",
     "--data photographs --out runs/first": "--data photographs --dataset.train_patches 50 --out runs/first",
     "evaluate runs/first": "evaluate runs/first --quick",
+    "evaluate runs/photos\n": "evaluate runs/photos --quick\n",
 }
 
 
