@@ -176,8 +176,8 @@ def test_small_batches_against_plain_torch(name: str, size: int) -> None:
     ratio = milliseconds["ours"] / milliseconds["plain"]
     show(f"{name}, B = {size}, ms", milliseconds)
     save(f"{name}, B = {size}", {"milliseconds": milliseconds, "times plain": round(ratio, 3), "target": 1.0})
-    if not SMOKE and size >= 256:
-        assert ratio <= 1.1, "slower than plain torch, beyond what a busy machine explains"
+    if not SMOKE:
+        assert ratio <= 1.0, "slower than plain torch"
 
 
 @pytest.mark.parametrize("name", PLAIN)

@@ -120,6 +120,6 @@ class Step:
     """
 
     loss: Tensor
-    parts: dict[str, Tensor] = field(default_factory=dict)
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
     pair: tuple[Tensor, Tensor] | None = None
     chance: float | None = None

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.errors import ShapeError
-from counterpoint.objectives import NTXent, SupCon, sup_con_loss
+from counterpoint.objectives import NTXent, SupCon, _rows, _tiles, sup_con_loss
 
 pytestmark = pytest.mark.unit
 
@@ -49,10 +49,17 @@ CASES = {
 }
 
 
+@pytest.mark.parametrize("tiled", [False, True])
 @pytest.mark.parametrize("queued", [False, True])
 @pytest.mark.parametrize("views", [2, 3])
 @pytest.mark.parametrize("case", CASES)
-def test_value_and_gradient_are_the_formula(case: str, views: int, queued: bool) -> None:
+def test_value_and_gradient_are_the_formula(
+    case: str, views: int, queued: bool, tiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if tiled:  # neither the single function for small batches nor one tile for all
+        monkeypatch.setattr(_rows, "WHOLE", 0)
+        monkeypatch.setattr(_tiles, "WHOLE", 0)
+        monkeypatch.setattr(_tiles, "CPU_TILE", 3)
     labels, ids, classes = CASES[case]
     rows = draw(views, 5)
     queue = torch.randn(3, 4, generator=torch.Generator().manual_seed(8), dtype=torch.float64) if queued else None

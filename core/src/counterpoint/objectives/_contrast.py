@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -14,16 +15,15 @@ from counterpoint.errors import ConfigError, message
 from counterpoint.objectives import kernel
 from counterpoint.objectives._head import Head, PairList
 from counterpoint.objectives._inputs import check_above, no_autocast
+from counterpoint.objectives._logsumexp import FAST
 from counterpoint.objectives._rows import Rows, as_scale, check_finite, prepare, small
-from counterpoint.objectives._small import Plan, SmallStep
+from counterpoint.objectives._small import cross_contrast, joint_contrast, small_step
 from counterpoint.objectives._tiles import number
-from counterpoint.objectives._unit import full
 from counterpoint.objectives.base import Objective, Reduction, Result
 from counterpoint.objectives.gather import gather
 
 PARTS = ("positive", "p_positive", "q_mean", "q_std")
 PosWeight = Literal["neg_vmf"]
-_TWO_VIEWS = PairList.of(2, [(0, 1), (1, 0)])
 MAX_SCALE = 100.0  # CLIP's limit on 1 / temperature
 
 
@@ -75,38 +75,31 @@ def contrast(
         cross: whether they come from the positive's view only; `collect` knows that by itself, the short way does not.
     """
     scale = as_scale(temperature)
-    found = None
+    result = None
     if negatives is None and negative_ids is None and len(embeddings) == 2:
-        found = _small_step(embeddings, ids, scale, options, cross)
-    if found is None:
+        result = _small_step(embeddings, ids, scale, options, cross)
+    if result is None:
         rows = prepare(embeddings, ids, negatives, negative_ids, options.in_batch)
         negative = collect(rows, scale, options)
         pairs = PairList.of(len(rows.views), options.pairs(len(rows.views)))
         weight = None if options.pos_weight is None else _weights(rows, pairs, options)
-        found = kernel.apply(Head, rows.joined, negative, scale, weight, pairs, options.decoupled)
-    loss, *parts = found
-    check_finite(loss, embeddings, negatives)
-    return Result(loss, dict(zip(PARTS, parts)))
+        loss, *parts = kernel.apply(Head, rows.joined, negative, scale, weight, pairs, options.decoupled)
+        result = Result(loss, dict(zip(PARTS, parts)))
+    check_finite(result.loss, embeddings, negatives)
+    return result
 
 
 def _small_step(
     embeddings: Sequence[Tensor], ids: Tensor | None, scale: float | Tensor, options: Options, cross: bool
-) -> tuple[Tensor, ...] | None:
-    """The short way, or None where it does not apply: see `SmallStep`."""
-    first, second = embeddings
+) -> Result | None:
+    """The short way, or None where it does not apply."""
     plain = options.symmetric and options.in_batch and options.pos_weight is None
     if not plain or not small(embeddings, ids, 1 if cross else 2):
         return None
-    size = len(first)
-    rows = size if cross else 2 * size
-    first, second = full(first), full(second)
-    key = kernel.Cycle(0, size) if ids is None else ids if cross else ids.repeat(2)
-    job = kernel.job_of(first.dtype, first.device, (rows, rows), kernel.Pairs(ids=(key, key)), bound(scale), cross)
-    if not job.fast:
+    if not exponentiable(embeddings[0], scale):
         return None
-    plan = Plan(job, _TWO_VIEWS, options.decoupled)
-    result: tuple[Tensor, ...] = kernel.apply(SmallStep, first, second, scale, plan)
-    return result
+    formula = (cross_contrast if cross else joint_contrast)(ids, options.decoupled)
+    return small_step(embeddings, scale, 0.0, formula, PARTS)
 
 
 def _weights(rows: Rows, pairs: PairList, options: Options) -> Tensor:
@@ -133,6 +126,11 @@ def with_queue(rows: Rows, anchors: Tensor, negative: Tensor | None, scale: floa
 def bound(scale: float | Tensor) -> float:
     """Upper bound on the logits of unit rows."""
     return 1.001 * abs(number(scale))
+
+
+def exponentiable(rows: Tensor, scale: float | Tensor) -> bool:
+    """Whether plain exponentials of the logits of unit ``rows`` neither overflow nor lose digits."""
+    return bound(scale) <= FAST[torch.float64 if rows.dtype == torch.float64 else torch.float32]
 
 
 class Temperature(nn.Module):
@@ -164,31 +162,56 @@ class Temperature(nn.Module):
 
 
 class Contrast(Objective):
-    """Base of the modules InfoNCE, NT-Xent and DCL: one constructor, one call."""
+    """Base of the modules InfoNCE, NT-Xent and DCL: one constructor, one call.
+
+    Args:
+        temperature: above 0 (learnable: its start, 0.01 or more).
+        symmetric: every view is the anchor in turn; else only the first.
+        in_batch: the batch's other samples are negatives; else only the queue's rows are.
+        learnable_temperature: learn the logarithm of 1 / temperature, held at 100 or below (CLIP).
+        decoupled: drop the positive from the denominator.
+        pos_weight: None or ``"neg_vmf"`` (DCLW).
+        sigma: width of that weight, above 0.
+        weight_gradient: let the gradient flow through the weight.
+
+    Raises:
+        ConfigError: a setting out of its range.
+    """
 
     reduction: ClassVar[Reduction] = "gather"
     _every_view: ClassVar[bool]  # negatives from all views, or from the positive's view only
 
-    def __init__(self, temperature: float, learnable_temperature: bool, options: Options) -> None:
+    @staticmethod
+    @abstractmethod
+    def _collect(rows: Rows, scale: float | Tensor, options: Options) -> Tensor:
+        """Log-sum-exps of the negatives, ``(ordered pairs, B)``."""
+
+    def __init__(
+        self,
+        temperature: float = 0.1,
+        symmetric: bool = True,
+        in_batch: bool = True,
+        learnable_temperature: bool = False,
+        decoupled: bool = False,
+        pos_weight: PosWeight | None = None,
+        sigma: float = 0.5,
+        weight_gradient: bool = False,
+    ) -> None:
         super().__init__()
         self.temperature = Temperature(temperature, learnable_temperature)
-        self.options = options
-        self._views = 2
-        self._queued = 0
+        self.options = Options(symmetric, in_batch, decoupled, pos_weight, sigma, weight_gradient)
 
-    def _loss(
+    def forward(
         self,
         embeddings: Sequence[Tensor],
-        ids: Tensor | None,
-        negatives: Tensor | None,
-        negative_ids: Tensor | None,
-        collect: Negatives,
+        ids: Tensor | None = None,
+        negatives: Tensor | None = None,
+        negative_ids: Tensor | None = None,
     ) -> Result:
-        temperature = self.temperature()
-        result = contrast(
-            embeddings, ids, negatives, negative_ids, temperature, self.options, collect, not self._every_view
-        )
-        self._views, self._queued = len(embeddings), 0 if negatives is None else len(negatives)
+        """See `info_nce_loss`."""
+        temperature, cross = self.temperature(), not self._every_view
+        result = contrast(embeddings, ids, negatives, negative_ids, temperature, self.options, self._collect, cross)
+        self._notice(embeddings, negatives)
         if isinstance(temperature, Tensor):
             result.parts["temperature"] = temperature.detach()
         return result
@@ -198,6 +221,7 @@ class Contrast(Objective):
 
         Before the first call: two views, no queue. None where there would be no candidate.
         """
-        in_batch = (batch_size - 1) * (self._views if self._every_view else 1) if self.options.in_batch else 0
-        candidates = in_batch + self._queued + (0 if self.options.decoupled else 1)
+        views, queued = self._seen
+        in_batch = (batch_size - 1) * (views if self._every_view else 1) if self.options.in_batch else 0
+        candidates = in_batch + queued + (0 if self.options.decoupled else 1)
         return math.log(candidates) if candidates else None

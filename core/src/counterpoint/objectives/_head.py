@@ -64,39 +64,40 @@ class PairList:
 
 
 class Values(NamedTuple):
-    """What the forward pass finds: loss, the parts for the log, and two tensors that the backward pass needs."""
+    """What the head finds.
+
+    Attributes:
+        loss: the mean over anchors.
+        margin: negatives' log-sum-exp less the positive's logit, by anchor.
+        q: sigmoid of that: 1 - probability of the positive.
+        slope: derivative of each anchor's term by its negatives' log-sum-exp, before the mean.
+    """
 
     loss: Tensor
-    parts: tuple[Tensor, Tensor, Tensor, Tensor]
+    margin: Tensor
     q: Tensor
-    cosine: Tensor
+    slope: Tensor
 
 
-def head_forward(
-    joined: Tensor, negative: Tensor, scale: float, weight: Tensor | None, pairs: PairList, decoupled: bool
-) -> Values:
+def head_value(cosine: Tensor, negative: Tensor, scale: float, decoupled: bool, weight: Tensor | None = None) -> Values:
     """See `Head`."""
-    cosine = pairs.similarity(joined)
     margin = torch.sub(negative, cosine, alpha=scale)
     q = torch.sigmoid(margin)
-    value = margin if decoupled else F.softplus(margin, threshold=_EXACT)
+    value, slope = margin, q
+    if not decoupled:
+        value = F.softplus(margin, threshold=_EXACT)
     if weight is not None:
         value = value + (1.0 - weight) * (cosine * scale)
     if decoupled:
-        value = torch.where(negative == -math.inf, 0.0, value)
+        empty = negative == -math.inf
+        value, slope = torch.where(empty, 0.0, value), torch.ones_like(q).masked_fill_(empty, 0.0)
+    return Values(value.mean(), margin, q, slope)
+
+
+def head_parts(cosine: Tensor, q: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Means of cosine, ``1 - q`` and ``q``, and the standard deviation of ``q``."""
     spread, mean = torch.std_mean(q, correction=0)
-    return Values(value.mean(), (cosine.mean(), 1.0 - mean, mean, spread), q, cosine)
-
-
-def head_backward(
-    grad: Tensor, negative: Tensor, q: Tensor, weight: Tensor | None, decoupled: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients by the negatives' log-sum-exps, by the positives' logits, and by ``1 - w`` times these."""
-    share = grad / negative.numel()
-    counted = torch.where(negative == -math.inf, 0.0, share) if decoupled else share
-    slope = counted if decoupled else q * share
-    logit = -slope if weight is None else (1.0 - weight) * counted - slope
-    return slope, logit, counted
+    return cosine.mean(), 1.0 - mean, mean, spread
 
 
 class Head(torch.autograd.Function):
@@ -119,19 +120,24 @@ class Head(torch.autograd.Function):
         pairs: PairList,
         decoupled: bool,
     ) -> tuple[Tensor, ...]:
-        loss, parts, q, cosine = head_forward(joined, negative, number(scale), weight, pairs, decoupled)
+        cosine = pairs.similarity(joined)
+        loss, _, q, slope = head_value(cosine, negative, number(scale), decoupled, weight)
+        parts = head_parts(cosine, q)
         ctx.scale, ctx.pairs, ctx.decoupled = number(scale), pairs, decoupled
-        ctx.save_for_backward(joined, negative, weight, q, cosine)
+        ctx.save_for_backward(joined, cosine, slope, weight)
         ctx.mark_non_differentiable(*parts)
         return loss, *parts
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, *others: Tensor) -> tuple[Tensor | None, ...]:
-        joined, negative, weight, q, cosine = ctx.saved_tensors
-        slope, logit, counted = head_backward(grad, negative, q, weight, ctx.decoupled)
+        joined, cosine, slope, weight = ctx.saved_tensors
+        share = grad / slope.numel()
+        counted = slope * share if ctx.decoupled else share.expand_as(slope)  # an anchor without negatives is left out
+        slope = slope * share
+        logit = -slope if weight is None else (1.0 - weight) * counted - slope
         grad_scale = (logit * cosine).sum() if ctx.needs_input_grad[2] else None
         grad_weight = None
         if ctx.needs_input_grad[3]:
-            grad_weight = (-ctx.scale * counted * cosine).expand_as(negative).sum_to_size(weight.shape)
+            grad_weight = (-ctx.scale * counted * cosine).sum_to_size(weight.shape)
         return ctx.pairs.backward(joined, logit * ctx.scale), slope, grad_scale, grad_weight, None, None

@@ -51,7 +51,7 @@ class LogSumExp(torch.autograd.Function):
         ctx: Any, anchors: Tensor, candidates: Tensor, scale: float | Tensor, job: Job
     ) -> Tensor | tuple[Tensor, Tensor]:
         factor = number(scale)
-        forward = forward_whole if job.fast and job.grid.single else _forward
+        forward = _forward_whole if job.fast and job.grid.single else _forward
         rows, cols, kept, attended = forward(anchors, candidates, factor, job, ctx.needs_input_grad)
         ctx.job, ctx.scale = job, factor
         ctx.save_for_backward(anchors, candidates, rows, cols, kept, attended)
@@ -68,7 +68,7 @@ class LogSumExp(torch.autograd.Function):
             grad_a, grad_c = attended * (grads[0] * scale)[:, None], None
         else:
             weigh = Weights(job, (rows, cols), [g * scale for g in grads])
-            backward = _backward if kept is None else backward_whole
+            backward = _backward if kept is None else _backward_whole
             grad_a, grad_c = backward(anchors, candidates, scale, job, weigh, kept)
         grad_scale = None
         if ctx.needs_input_grad[2]:
@@ -118,7 +118,7 @@ def _forward(
             attended[rows].addmm_(tile, candidates[cols])
     kept = tile if grid.single and any(needs) else None
     if attended is not None:
-        attended.div_(row.clamp_min(_least(row))[:, None])
+        attended.div_(row.clamp_min(least(row))[:, None])
     if not job.fast:
         row.div_(LOG2E)
         if col is not None and not grid.triangle:
@@ -126,7 +126,7 @@ def _forward(
     return row, None if grid.triangle else col, kept, attended
 
 
-def forward_whole(
+def _forward_whole(
     anchors: Tensor, candidates: Tensor, scale: float, job: Job, needs: Sequence[bool]
 ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
     """The tiled pass where one tile is all and the logits are small: the same with the fewest operations."""
@@ -148,7 +148,7 @@ def _add_shifted(total: Tensor, tile: Tensor, dim: int) -> None:
     total.copy_(torch.logaddexp2(total, part))
 
 
-def _least(sums: Tensor) -> float:
+def least(sums: Tensor) -> float:
     """Less than any sum that has a term, in fast mode."""
     return math.exp(-FAST[sums.dtype] - 1.0)
 
@@ -175,7 +175,7 @@ def _backward(
     return grad_a, grad_c
 
 
-def backward_whole(
+def _backward_whole(
     anchors: Tensor, candidates: Tensor, scale: float, job: Job, weigh: Weights, kept: Tensor
 ) -> tuple[Tensor, Tensor | None]:
     """The tiled pass from the one tile that was kept."""
@@ -196,7 +196,7 @@ class Weights:
     def _factor(self, total: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
         """Fast: gradient / sum (twice); else (gradient, base-2 logarithm of the sum). An empty sum gets no gradient."""
         if self.fast:
-            factor = grad / total.clamp_min(_least(total))
+            factor = grad / total.clamp_min(least(total))
             return factor, factor
         empty = total == -INF
         return grad.masked_fill(empty, 0.0), (total * LOG2E).masked_fill_(empty, 0.0)

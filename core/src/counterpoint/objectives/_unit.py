@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
 _SHORTEST = 1e-12
 
@@ -16,7 +15,7 @@ _SHORTEST = 1e-12
 def unit_forward(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Unit rows, and 1 / length (0 where a row is too short to have a direction)."""
     length: Tensor = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
-    inverse = F.threshold(length, _SHORTEST, math.inf).reciprocal_()  # a NaN stays one
+    inverse = torch.threshold(length, _SHORTEST, math.inf).reciprocal_()  # a NaN stays one
     return rows * inverse, inverse
 
 

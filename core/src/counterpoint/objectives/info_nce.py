@@ -97,41 +97,7 @@ def _negatives(rows: Rows, scale: float | Tensor, options: Options) -> Tensor:
 
 
 class InfoNCE(Contrast):
-    """`info_nce_loss` as a module.
-
-    Args:
-        temperature: above 0 (learnable: its start, 0.01 or more).
-        symmetric: every view is the anchor in turn; else only the first.
-        in_batch: the batch's other samples are negatives.
-        learnable_temperature: learn the logarithm of 1 / temperature, held at 100 or below (CLIP).
-        decoupled: drop the positive from the denominator.
-        pos_weight: None or ``"neg_vmf"``.
-        sigma: width of that weight.
-        weight_gradient: let the gradient flow through the weight.
-    """
+    """`info_nce_loss` as a module."""
 
     _every_view = False
-
-    def __init__(
-        self,
-        temperature: float = 0.1,
-        symmetric: bool = True,
-        in_batch: bool = True,
-        learnable_temperature: bool = False,
-        decoupled: bool = False,
-        pos_weight: PosWeight | None = None,
-        sigma: float = 0.5,
-        weight_gradient: bool = False,
-    ) -> None:
-        options = Options(symmetric, in_batch, decoupled, pos_weight, sigma, weight_gradient)
-        super().__init__(temperature, learnable_temperature, options)
-
-    def forward(
-        self,
-        embeddings: Sequence[Tensor],
-        ids: Tensor | None = None,
-        negatives: Tensor | None = None,
-        negative_ids: Tensor | None = None,
-    ) -> Result:
-        """See `info_nce_loss`."""
-        return self._loss(embeddings, ids, negatives, negative_ids, _negatives)
+    _collect = staticmethod(_negatives)

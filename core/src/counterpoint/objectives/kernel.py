@@ -198,14 +198,6 @@ def grid_of(
     return Grid(n, m, tile_shape(n, m, tile, anchors.device), triangle, differ, agree, anchors.device)
 
 
-def job_of(
-    dtype: torch.dtype, device: torch.device, shape: tuple[int, int], pairs: Pairs, bound: float, both: bool
-) -> Job:
-    """A job over the negatives in one tile; for `objectives` that run the kernel's steps themselves."""
-    grid = Grid(*shape, shape, not both, *pairs.rule("negatives"), device)
-    return Job(grid, both, bound <= FAST[dtype], None)
-
-
 def _check_key(side: str, key: Key, size: int) -> None:
     if isinstance(key, Cycle):
         if key.period < 1 or size % key.period:

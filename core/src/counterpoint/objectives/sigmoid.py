@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from counterpoint.objectives import kernel
 from counterpoint.objectives._contrast import Temperature
 from counterpoint.objectives._rows import Rows, as_scale, check_finite, prepare, small
-from counterpoint.objectives._small import SmallSigmoid
-from counterpoint.objectives._unit import full
+from counterpoint.objectives._small import pairwise_sigmoid, small_step
 from counterpoint.objectives.base import Objective, Reduction, Result
 
 __all__ = ["Sigmoid", "sigmoid_loss"]
+
+PARTS = ("positive", "p_positive")
 
 
 def sigmoid_loss(
@@ -65,9 +66,9 @@ def sigmoid_loss(
     """
     scale = as_scale(temperature)
     if negatives is None and negative_ids is None and small(embeddings, ids, 1):
-        loss, positive, probability = _small(embeddings, ids, scale, bias)
-        check_finite(loss, embeddings, None)
-        return Result(loss, {"positive": positive, "p_positive": probability})
+        result = small_step(embeddings, scale, bias, pairwise_sigmoid(ids), PARTS)
+        check_finite(result.loss, embeddings, None)
+        return result
     rows = prepare(embeddings, ids, negatives, negative_ids)
     choices = list(itertools.combinations(range(len(rows.views)), 2))
     similarity = torch.stack([(rows.views[a] * rows.views[b]).sum(dim=1) for a, b in choices])
@@ -77,18 +78,8 @@ def sigmoid_loss(
         total = total + _negatives(rows, a, b, scale, bias)
     loss = total / (len(choices) * rows.size)
     check_finite(loss, embeddings, negatives)
-    parts = {"positive": similarity.detach().mean(), "p_positive": torch.sigmoid(logits.detach()).mean()}
-    return Result(loss, parts)
-
-
-def _small(
-    embeddings: Sequence[Tensor], ids: Tensor | None, scale: float | Tensor, bias: float | Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    first, second = full(embeddings[0]), full(embeddings[1])
-    key = kernel.Cycle(0, len(first)) if ids is None else ids
-    grid = kernel.grid_of(first, second, kernel.Pairs(ids=(key, key)), "negatives", None)
-    result: tuple[Tensor, Tensor, Tensor] = kernel.apply(SmallSigmoid, first, second, scale, bias, grid)
-    return result
+    parts = (similarity.detach().mean(), torch.sigmoid(logits.detach()).mean())
+    return Result(loss, dict(zip(PARTS, parts)))
 
 
 def _negatives(rows: Rows, a: int, b: int, scale: float | Tensor, bias: float | Tensor) -> Tensor:
@@ -121,7 +112,6 @@ class Sigmoid(Objective):
         super().__init__()
         self.temperature = Temperature(temperature, learnable_temperature)
         self.bias = nn.Parameter(torch.tensor(float(bias)), requires_grad=learnable_bias)
-        self._queued = 0
 
     def forward(
         self,
@@ -133,7 +123,7 @@ class Sigmoid(Objective):
         """See `sigmoid_loss`."""
         temperature = self.temperature()
         result = sigmoid_loss(embeddings, ids, negatives, negative_ids, temperature=temperature, bias=self.bias)
-        self._queued = 0 if negatives is None else len(negatives)
+        self._notice(embeddings, negatives)
         if isinstance(temperature, Tensor):
             result.parts["temperature"] = temperature.detach()
         result.parts["bias"] = self.bias.detach().clone()
@@ -144,5 +134,5 @@ class Sigmoid(Objective):
 
         n counts the batch and the queue of the last call (none before it).
         """
-        n = batch_size + self._queued
+        n = batch_size + self._seen[1]
         return math.log(n) + (n - 1) * math.log(n / (n - 1)) if n > 1 else None

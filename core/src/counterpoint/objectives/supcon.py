@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import ClassVar
@@ -10,13 +11,16 @@ import torch
 from torch import Tensor
 
 from counterpoint.objectives import kernel
-from counterpoint.objectives._contrast import Temperature, bound
-from counterpoint.objectives._rows import Rows, as_scale, check_finite, check_ids, prepare
-from counterpoint.objectives.base import Objective, Reduction, Result
+from counterpoint.objectives._contrast import Temperature, bound, exponentiable
+from counterpoint.objectives._rows import Rows, as_scale, check, check_finite, check_ids, prepare, small
+from counterpoint.objectives._small import class_contrast, small_step
+from counterpoint.objectives.base import Objective, Parts, Reduction, Result
 from counterpoint.objectives.gather import gather
 from counterpoint.objectives.nt_xent import nt_xent_loss
 
 __all__ = ["SupCon", "sup_con_loss"]
+
+PARTS = ("positive", "p_positive")
 
 
 def sup_con_loss(
@@ -65,53 +69,83 @@ def sup_con_loss(
     Source: Khosla et al. 2020 (arXiv 2004.11362), eq. 2.
     """
     if labels is None and ids is None and len(embeddings) == 2:
-        result = nt_xent_loss(embeddings, None, negatives, temperature=temperature)
-        return Result(result.loss, {name: result.parts[name] for name in ("positive", "p_positive")})
+        unsupervised = nt_xent_loss(embeddings, None, negatives, temperature=temperature)
+        return Result(unsupervised.loss, Parts(lambda: {name: unsupervised.parts[name] for name in PARTS}))
     scale = as_scale(temperature)
-    rows = prepare(embeddings, ids, negatives, None)
-    check_ids("labels", labels, rows.size)
+    check(embeddings, ids, negatives, None)
+    check_ids("labels", labels, len(embeddings[0]))
+    result = _small_step(embeddings, ids, labels, scale) if negatives is None else None
+    if result is None:
+        result = _general(prepare(embeddings, ids, negatives, None), labels, scale)
+    check_finite(result.loss, embeddings, negatives)
+    return result
+
+
+def _small_step(
+    embeddings: Sequence[Tensor], ids: Tensor | None, labels: Tensor | None, scale: float | Tensor
+) -> Result | None:
+    """The short way, or None where it does not apply."""
+    if len(embeddings) != 2 or not small(embeddings, ids, 2) or not exponentiable(embeddings[0], scale):
+        return None
+    if ids is None and labels is not None:
+        same = ((labels[:, None] == labels) & (labels >= 0)).fill_diagonal_(True)
+    else:
+        classes = _classes(ids, labels, len(embeddings[0]), embeddings[0].device)
+        same = classes[:, None] == classes
+    return small_step(embeddings, scale, 0.0, class_contrast(same), PARTS)
+
+
+def _general(rows: Rows, labels: Tensor | None, scale: float | Tensor) -> Result:
+    """Any number of views, samples and processes; with a queue."""
     views = len(rows.views)
     everyone = rows.joined if rows.alone else torch.cat(list(rows.everyone))
-    classes = _classes(rows, labels)
+    known = labels if labels is None or rows.alone else gather(labels)
+    classes = _classes(rows.all_ids, known, rows.total, everyone.device)
     positive = _mean_positive(rows, everyone, classes)
     denominator = _denominator(rows, everyone, scale)
-    loss = (denominator - positive * scale).mean()
-    check_finite(loss, embeddings, negatives)
+    loss = denominator.mean() - positive * scale
     with torch.no_grad():
         denominator = denominator.view(views, -1)
-        own = [(rows.views[a] * rows.views[b]).sum(1) * scale for a in range(views) for b in range(views) if a != b]
+        pairs = itertools.permutations(rows.views, 2)
+        own = [torch.linalg.vecdot(a, b) * scale for a, b in pairs]
         probability = torch.exp(torch.stack(own).view(views, views - 1, -1) - denominator[:, None]).mean()
-    return Result(loss, {"positive": positive.detach().mean(), "p_positive": probability})
+    return Result(loss, dict(zip(PARTS, (positive.detach(), probability))))
 
 
-def _classes(rows: Rows, labels: Tensor | None) -> Tensor:
-    """``(W * B,)`` class numbers from 0: known labels, then one for each unlabelled content."""
-    content = torch.arange(rows.total, device=rows.joined.device)
-    if rows.all_ids is not None:
-        content = torch.unique(rows.all_ids, return_inverse=True)[1]
+def _classes(ids: Tensor | None, labels: Tensor | None, total: int, device: torch.device) -> Tensor:
+    """``(total,)`` class numbers from 0: known labels, then one for each unlabelled content."""
+    content = torch.arange(total, device=device)
+    if ids is not None:
+        content = torch.unique(ids, return_inverse=True)[1]
     if labels is None:
         return content
-    known = labels if rows.alone else gather(labels)
-    if rows.all_ids is not None:
+    known = labels
+    if ids is not None:
         shared = torch.full_like(content, -1).scatter_reduce_(0, content, known, "amax")
         known = torch.where(known < 0, shared[content], known)
-    if int(known.max()) >= 4 * rows.total:  # so large that counting by number would waste memory: number them anew
+    if int(known.max()) >= 4 * total:  # so large that counting by number would waste memory: number them anew
         unknown = known < 0
         known = torch.unique(known, return_inverse=True)[1].masked_fill(unknown, -1)
     return torch.where(known < 0, known.max() + 1 + content, known)
 
 
 def _mean_positive(rows: Rows, everyone: Tensor, classes: Tensor) -> Tensor:
-    """Mean cosine of each local row with the other rows of its class: ``(V * B,)``."""
+    """Mean over this process's rows of their mean cosine with the other rows of their class: a scalar.
+
+    Summed by class, for ``sum over i in c of z[i] . (T[c] - z[i]) = T'[c] . T[c] - sum of |z[i]|^2`` with ``T`` the sum
+    of everybody's rows of a class and ``T'`` that of this process's: nothing of the batch's size is kept.
+    """
     views = len(rows.views)
-    number = classes.repeat(views)
+    number, mine = classes.repeat(views), classes[rows.start : rows.start + rows.size].repeat(views)
     size = int(classes.max()) + 1
-    total = everyone.new_zeros(size, everyone.shape[1]).index_add(0, number, everyone)
     count = torch.bincount(number, minlength=size)
-    mine = classes[rows.start : rows.start + rows.size].repeat(views)
-    others = total[mine] - rows.joined
-    similarity: Tensor = (rows.joined * others).sum(dim=1)
-    return similarity / (count[mine] - 1)
+    total = everyone.new_zeros(size, everyone.shape[1]).index_add(0, number, everyone)
+    own = total if rows.alone else torch.zeros_like(total).index_add(0, mine, rows.joined)
+    rigid = rows.joined.detach()  # a unit row's length (1, or 0) has no gradient
+    lengths = torch.linalg.vecdot(rigid, rigid)
+    alone = lengths.new_zeros(size).index_add(0, mine, lengths)
+    by_class: Tensor = (torch.linalg.vecdot(own, total) - alone) / (count - 1)
+    return by_class.sum() / len(rows.joined)
 
 
 def _denominator(rows: Rows, everyone: Tensor, scale: float | Tensor) -> Tensor:
@@ -143,8 +177,6 @@ class SupCon(Objective):
     def __init__(self, temperature: float = 0.1, learnable_temperature: bool = False) -> None:
         super().__init__()
         self.temperature = Temperature(temperature, learnable_temperature)
-        self._views = 2
-        self._queued = 0
 
     def forward(
         self,
@@ -157,11 +189,12 @@ class SupCon(Objective):
         """See `sup_con_loss`."""
         temperature = self.temperature()
         result = sup_con_loss(embeddings, ids, negatives, labels=labels, temperature=temperature)
-        self._views, self._queued = len(embeddings), 0 if negatives is None else len(negatives)
+        self._notice(embeddings, negatives)
         if isinstance(temperature, Tensor):
             result.parts["temperature"] = temperature.detach()
         return result
 
     def chance(self, batch_size: int) -> float | None:
         """Log of the number of other rows, for the views and the queue of the last call (two and none before it)."""
-        return math.log(batch_size * self._views - 1 + self._queued)
+        views, queued = self._seen
+        return math.log(batch_size * views - 1 + queued)

@@ -103,7 +103,7 @@ def crop_each(images: Sequence[Tensor], boxes: Sequence[Sequence[int]], flip: Se
     """
     out = torch.empty(len(images), 3, size, size, device=images[0].device)
     for row, image, box, mirror in zip(out, images, boxes, flip):
-        cut = resize(image, box, (size, size)).contiguous()
+        cut = resize(image, box, (size, size))
         row.copy_(cut.flip(-1) if mirror else cut)
     return out
 
