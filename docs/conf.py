@@ -17,10 +17,16 @@ author = "The Counterpoint authors"
 project_copyright = "The Counterpoint authors, Apache-2.0"
 version = release = __version__
 html_title = "Counterpoint"
-AWAITED = ("tutorials/first-plugin", "how-to/read-the-report", "how-to/search-your-pictures")
+AWAITED = (
+    "tutorials/first-plugin",
+    "how-to/read-the-report",
+    "how-to/search-your-pictures",
+    "reference/conformance",
+    "explanation/store",
+)
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_design", "sphinx_copybutton"]
-exclude_patterns = ["_build", "results/bench", "results/claims"]
+exclude_patterns = ["_build", "results/bench", "results/claims", "results/conformance"]
 myst_enable_extensions = ["colon_fence", "dollarmath", "attrs_inline"]
 myst_heading_anchors = 3
 myst_links_external_new_tab = False
