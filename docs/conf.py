@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
+from contextlib import suppress
 from typing import Any
 
 from docutils import nodes
@@ -78,6 +80,26 @@ def _display(self: Any, node: nodes.Element) -> None:
     raise nodes.SkipNode
 
 
+def _exists(node: Any) -> bool:
+    """Whether a name that no page describes is one of ours nevertheless: then it is plain code."""
+    target, module = node["reftarget"].strip("."), node.get("py:module") or ""
+    owner = _find(f"{module}.{node.get('py:class') or ''}".strip("."))
+    places = [
+        "" if target.startswith("counterpoint") else "counterpoint.",
+        f"{module}.",
+        f"{getattr(owner, '__module__', '')}.",
+        f"{module}.{node.get('py:class')}.",
+    ]
+    return any(_find(place + target) is not None for place in places)
+
+
+def _find(name: str) -> Any:
+    """The object of this dotted name, or None."""
+    with suppress(Exception):
+        return pkgutil.resolve_name(name)
+    return None
+
+
 def _signature(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str | None
 ) -> tuple[str | None, str | None]:
@@ -102,7 +124,7 @@ def _resolve(app: Sphinx, env: Any, node: Any, content: nodes.Element) -> nodes.
     found = [(name, entry) for name, entry in env.domains["py"].objects.items() if ending.search(name)]
     places = {(entry.docname, entry.node_id) for _, entry in found}
     if not found or (len(places) > 1 and node["reftype"] == "obj"):
-        return None
+        return content if _exists(node) else None
     name, entry = min(found, key=lambda one: len(one[0]))
     return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, content, name)
 
