@@ -13,7 +13,7 @@ help: ## this list
 $(VENV)/.installed: pyproject.toml core/pyproject.toml plugins/vision/pyproject.toml apps/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --group dev -e core -e plugins/vision -e apps
+	$(BIN)/python -m pip install --quiet --group dev --group docs -e core -e plugins/vision -e apps
 	@touch $@
 
 demo: $(VENV)/.installed ## learn an encoder from real images in under five minutes, measure it, show neighbours
@@ -53,8 +53,10 @@ claims: $(VENV)/.installed ## train methods and baselines over seeds; tables in 
 wheels: $(VENV)/.installed ## build each distribution's wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps -w dist ./core ./plugins/vision ./apps
 
-docs: $(VENV)/.installed ## regenerate the generated tables in docs/
+docs: $(VENV)/.installed ## regenerate the generated tables, and build the site into docs/_build
 	$(BIN)/python docs/generate.py
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
+	@echo "The site: docs/_build/index.html"
 
 clean: ## remove what was built here (not runs/)
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) dist build docs/_build .pytest_cache .mypy_cache .ruff_cache

@@ -16,6 +16,9 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+import benchmarks
+import commands
+from commands import table
 from counterpoint import plugin as plugins
 from counterpoint.evaluation.table import markdown
 from counterpoint.listing import KINDS
@@ -28,12 +31,6 @@ PART = re.compile(r"(<!-- generated:([\w-]+) -->\n).*?(<!-- /generated:\2 -->)",
 ABSENT = "*Not measured yet.*"
 DEMO = ("knn[k=20", "linear", "fewshot[k=5", "recall@1", "nmi")  # the metrics that the README shows
 DEMO_CLASSES = 16
-
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table."""
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
 def working() -> list[plugins.Plugin]:
@@ -165,6 +162,16 @@ def _cases(value: Any) -> str:
 WRITERS: dict[str, Callable[[], str]] = {
     "recipes": recipes,
     "parts": parts,
+    "parts-classes": lambda: commands.classes(working(), KINDS),
+    "recipe-settings": lambda: commands.recipe_settings(working()),
+    "command-line": commands.command_line,
+    "app-commands": commands.app_commands,
+    "settings": commands.settings,
+    "bench-memory": benchmarks.memory,
+    "bench-speed": benchmarks.speed,
+    "bench-peers": benchmarks.peers,
+    "bench-caching": benchmarks.caching,
+    "bench-views-peers": benchmarks.views,
     "demo": demo,
     "methods": methods,
     "dcl": dcl,
@@ -179,7 +186,7 @@ def generated(text: str) -> str:
 
 def pages() -> list[Path]:
     """Every page that may have generated parts."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return [ROOT / "README.md", *sorted(page for page in (ROOT / "docs").rglob("*.md") if "_build" not in page.parts)]
 
 
 def stale() -> list[Path]:

@@ -2,47 +2,52 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
+import generate
 from counterpoint.training import config as configs
 
 pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).resolve().parents[2]
+FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 
 
-def generator() -> ModuleType:
-    """docs/generate.py as a module."""
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_no_generated_table_is_stale() -> None:
-    assert generator().stale() == [], "run: make docs"
+    assert generate.stale() == [], "run: make docs"
 
 
 def test_a_stale_table_is_noticed() -> None:
     text = "<!-- generated:recipes -->\nold\n<!-- /generated:recipes -->\n"
-    new = generator().generated(text)
+    new = generate.generated(text)
     assert "vision/simclr" in new
     assert "old" not in new
-    assert generator().generated(new) == new
+    assert generate.generated(new) == new
 
 
-@pytest.mark.parametrize("page", generator().pages(), ids=lambda p: str(p.relative_to(ROOT)))
-def test_links_between_pages_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-        assert (page.parent / target).exists(), f"{page}: {target}"
+@pytest.mark.parametrize("page", [*generate.pages(), ROOT / "CONTRIBUTING.md"], ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    """Files and headings; other hosts by shape only, for the tests are offline."""
+    text = FENCED.sub("", page.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in target or target.startswith("mailto:"):
+            assert re.fullmatch(r"https://[\w.-]+\.[a-z]+(/[\w./#%~+?=&:-]*)?", target), f"{page}: {target}"
+            continue
+        path, _, anchor = target.partition("#")
+        place = page.parent / path if path else page
+        assert place.exists(), f"{page}: {target}"
+        if anchor:
+            assert anchor in headings(place), f"{page}: {target}"
+
+
+def headings(page: Path) -> set[str]:
+    """Anchors of a page's headings, as GitHub and MyST make them."""
+    found = re.findall(r"^#+ (.+)$", FENCED.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.name)

@@ -149,7 +149,7 @@ class Towers(Encoder):
     """Several encoders behind one door: the view's modality picks the tower.
 
     With this, SimCLR over an image view and a text view *is* CLIP without the learnt temperature. The towers may differ
-    in width: the pair method gives each a projector of its own (`dims`).
+    in width: the pair method gives each a projector of its own (``dims``).
 
     Args:
         towers: modality name -> encoder.

@@ -56,7 +56,11 @@ class Plugin:
         name: lower-case word; the distribution is ``counterpoint-<name>``.
         summary: one line for the listings.
         modalities: names of the modalities in its samples.
-        datasets, views, encoders, tasks, methods: name -> `Part`.
+        datasets: name -> `Part`.
+        views: name -> `Part`.
+        encoders: name -> `Part`.
+        tasks: name -> `Part`.
+        methods: name -> `Part`; the core's run without being named here.
         recipes: method name -> settings that differ from the method's defaults (the keys of a configuration file);
             a method without an entry runs with its own defaults.
         requires: requirement strings checked before anything is imported, e.g. ``"timm>=1.0"``.

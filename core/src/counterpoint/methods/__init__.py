@@ -1,4 +1,4 @@
-"""Methods that need no particular modality; imported when first used, listed without torch in `registry`."""
+"""Methods that need no particular modality; imported when first used, listed without torch in ``registry``."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def encode_in_chunks(encoder: nn.Module, view: View, micro_batch: int, pooled_on
 
     Args:
         encoder: view -> `Encoding`.
-        view: data that can be cut into rows (see `rows`).
+        view: data that can be cut into rows (see ``rows``).
         micro_batch: rows at once. Without gradients, too: what stands between two layers is memory as well.
         pooled_only: leave tokens and mask out, which otherwise stay in memory for the whole batch.
 

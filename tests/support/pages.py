@@ -1,0 +1,45 @@
+"""What the pages of README and docs/ find when they are run: pictures, and shorter trainings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+
+PIP = "pip install --dry-run --no-deps --no-build-isolation --quiet"
+INTO = "pip install --no-deps --no-build-isolation --no-index --quiet --target"
+SHORT = "--max_steps 20 --tensorboard false --progress false"
+SHORTER = {  # what a page says: what is run
+    "make demo": f"make --dry-run -C {ROOT} demo",
+    "make test": f"make --dry-run -C {ROOT} test",
+    "pip install ./core ./plugins/vision ./apps": f"{PIP} {ROOT}/core {ROOT}/plugins/vision {ROOT}/apps",
+    "pip install ./odd-ones": f"{INTO} installed ./odd-ones",
+    "--epochs 20": SHORT,
+    "--epochs 10": SHORT,
+    "epochs=20": "max_steps=20, tensorboard=False, progress=False",
+    "--max_steps 20": SHORT,
+    "--max_steps 40": "--max_steps 24",
+    "--data photographs --out runs/first": "--data photographs --dataset.train_patches 50 --out runs/first",
+    "evaluate runs/first": "evaluate runs/first --quick",
+    "evaluate runs/photos\n": "evaluate runs/photos --quick\n",
+}
+
+
+def shorter(page: Path) -> dict[str, str]:
+    """Those replacements that ``page`` has a use for."""
+    text = page.read_text(encoding="utf-8")
+    return {long: short for long, short in SHORTER.items() if long in text}
+
+
+def photos(folder: Path) -> None:
+    """A folder with photos/: 40 small pictures in two classes."""
+    draw = np.random.default_rng(0)
+    for number in range(40):
+        place = folder / "photos" / ("light" if number % 2 else "dark")
+        place.mkdir(parents=True, exist_ok=True)
+        pixels = draw.integers(0, 128, (40, 48, 3)) + (number % 2) * 100
+        Image.fromarray(pixels.astype(np.uint8)).save(place / f"{number}.png")
