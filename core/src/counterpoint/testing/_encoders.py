@@ -111,7 +111,7 @@ def gradients(session: Session, name: str) -> None:
     encoder = session.encoder(name).train()
     outputs = [tensor for view in session.inputs() for tensor in tensors(encoder(view)) if tensor.requires_grad]
     require(outputs, "pooled", "no gradient", "a graph to the parameters", "Is there a detach or a no_grad?")
-    torch.stack([tensor.float().square().sum() for tensor in outputs]).sum().backward()
+    torch.autograd.backward(torch.stack([tensor.float().square().sum() for tensor in outputs]).sum())
     idle = [key for key, value in encoder.named_parameters() if value.requires_grad and value.grad is None]
     require(not idle, "parameters without a gradient", ", ".join(idle[:5]), "none", "Remove or freeze them.")
 
@@ -124,7 +124,7 @@ def seeded(session: Session, name: str) -> None:
     require(not where, "weights under one seed", where, "the same weights")
 
 
-@check("encoders", after=("encoders/repeats", "encoders/seeded"))
+@check("encoders", after=("encoders/repeats", "encoders/device"))
 def saves(session: Session, name: str) -> None:
     """Weights go to safetensors and back, strictly, and the encoder from them gives the same encodings."""
     first, views = session.encoder(name, seed=1), session.inputs()

@@ -46,7 +46,7 @@ class Trial:
         torch.manual_seed(100 + number)  # dropout
         batch = self.session.batch(rows, self.dataset)
         step: Step = self.method(self.views(batch, torch.Generator().manual_seed(number)), batch)
-        step.loss.backward()
+        torch.autograd.backward(step.loss)
         self.method.after_backward()
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -84,7 +84,7 @@ def steps(session: Session, name: str) -> str:
     batch = session.batch(ROWS, trial.dataset)
     step = trial.method(trial.views(batch, torch.Generator().manual_seed(0)), batch)
     require(step.loss.shape == () and torch.isfinite(step.loss), "loss", step.loss.detach(), "a finite scalar")
-    step.loss.backward()
+    torch.autograd.backward(step.loss)
     idle = [key for key, value in trial.method.named_parameters() if value.requires_grad and value.grad is None]
     require(not idle, "parameters without a gradient", ", ".join(idle[:5]), "none")
     trial.optimizer.step()

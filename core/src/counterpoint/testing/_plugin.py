@@ -89,7 +89,7 @@ def pretrains(session: Session, name: str) -> str:
     return recipe
 
 
-@check("plugin", after=("plugin/pretrains", "datasets/repeats", "views/plain", "encoders/repeats", "encoders/alone"))
+@check("plugin", after=("plugin/pretrains", "datasets/repeats", "views/plain", "encoders/alone", "encoders/saves"))
 def embeds(session: Session, name: str) -> None:
     """The same input has the same embedding: again, and from the run loaded anew."""
     run, _ = pretrained(session)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -133,15 +134,15 @@ def device(session: Session, name: str) -> str:
     return f"on {place.type}" + ("" if place.type == "cuda" else ": no GPU here")
 
 
-@check("views", after=("views/shapes",))
+@check("views", after=("views/shapes", "datasets/empty"))
 def errors(session: Session, name: str) -> str:
     """A batch of no rows gives views of no rows or an error of `counterpoint.errors` that names the modality."""
     views = session.views(name)
     nothing = session.dataset.batch([])
     nothing.data = {}
-    for told, make in (("views", lambda: views(nothing, torch.Generator())), ("plain", lambda: views.plain(nothing))):
+    for told, make in (("views", partial(views, generator=torch.Generator())), ("plain", views.plain)):
         try:
-            found = make()
+            found = make(nothing)
         except CounterpointError as error:
             named = any(modality in str(error) for modality in views.modalities)
             require(named, f"{told} of an empty batch", f"{error}", f"a text that names {list(views.modalities)}")

@@ -135,7 +135,7 @@ class Session:
         tried = [name for name in fits if "*" not in self.plugin.encoders[name].exempt]
         return {
             "datasets": self.first("datasets"),
-            "views": views if views in self.plugin.views else self.first("views"),
+            "views": str(views) if views in self.plugin.views else self.first("views"),
             "encoders": (tried or fits)[0],
         }
 
