@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import keyword
 import re
-import shutil
 import tempfile
 from importlib import metadata
 from importlib.util import find_spec
@@ -45,16 +44,13 @@ def new_plugin(name: str, out: Path | None = None) -> str:
         raise ConfigError(message("--out", f"{place}, which exists", "a folder that does not exist yet"))
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
+        with tempfile.TemporaryDirectory(prefix=f".{place.name}.", dir=place.parent) as unfinished:
+            package = Path(unfinished, "package")
+            package.mkdir()
+            _write(TEMPLATES, package, {"name": name, "Name": name.capitalize()})
+            package.rename(place)
     except OSError as error:
         raise ConfigError(message("--out", f"{place} ({error.strerror})", "a place that can be written to")) from None
-    try:
-        _write(TEMPLATES, unfinished, {"name": name, "Name": name.capitalize()})
-        unfinished.chmod(0o755)
-        unfinished.rename(place)
-    except BaseException:
-        shutil.rmtree(unfinished)
-        raise
     return NEXT.format(name=name, out=place).rstrip()
 
 

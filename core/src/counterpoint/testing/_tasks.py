@@ -1,4 +1,4 @@
-"""Checks of a task, on synthetic features: three well separated classes."""
+"""Checks of a task, on synthetic features: two well separated classes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from counterpoint.testing.compare import difference
 from counterpoint.testing.registry import check, require, wrong
 from counterpoint.testing.session import Session
 
-CLASSES, PER_CLASS, WIDTH = 3, 12, 8
+CLASSES, PER_CLASS, WIDTH = 2, 18, 8
 
 
 def material(seed: int) -> tuple[Tensor, Tensor]:
-    """Features ``(36, 8)`` around three corners, and their labels."""
+    """Features ``(36, 8)`` around two corners, and their labels."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(CLASSES).repeat(PER_CLASS)
     noise = 0.1 * torch.randn(len(labels), WIDTH, generator=generator)
