@@ -1,4 +1,4 @@
-"""A newcomer's path: one command writes a package; as it is it installs, is listed, type-checks, conforms, and trains."""
+"""A newcomer's path: one command writes a package that installs, is listed, type-checks, conforms and trains."""
 
 from __future__ import annotations
 

@@ -143,6 +143,12 @@ def _inspect(point: metadata.EntryPoint) -> Found:
         return Found(point.name, distribution, version, problem=problem, remedy=remedy, cause=cause)
 
     try:
+        declared = unmet(tuple(point.dist.requires or ()) if point.dist is not None else ())
+    except InvalidRequirement as error:
+        return broken(f"its metadata is damaged: {error}", f"pip install --force-reinstall {distribution}", error)
+    if declared:  # told before the import that it would break
+        return broken(*_reason_and_remedy(declared))
+    try:
         plugin = point.load()
     except ImportError as error:
         missing = error.name or str(error)
@@ -161,9 +167,13 @@ def _inspect(point: metadata.EntryPoint) -> Found:
     except InvalidRequirement as error:
         return broken(f"requires is no list of requirements: {error}", f"report it to {distribution}", error)
     if wrong:
-        needed = " ".join(f"'{text}'" for text, _ in wrong)
-        return broken("; ".join(reason for _, reason in wrong), f"pip install --upgrade {needed}")
+        return broken(*_reason_and_remedy(wrong))
     return Found(point.name, distribution, version, plugin=plugin, entry=point.value)
+
+
+def _reason_and_remedy(wrong: list[tuple[str, str]]) -> tuple[str, str]:
+    needed = " ".join(f"'{text}'" for text, _ in wrong)
+    return "; ".join(reason for _, reason in wrong), f"pip install --upgrade {needed}"
 
 
 @cache
