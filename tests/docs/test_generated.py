@@ -9,6 +9,8 @@ from types import ModuleType
 
 import pytest
 
+from counterpoint.testing import Report
+from counterpoint.testing.kit import Session
 from counterpoint.training import config as configs
 
 pytestmark = pytest.mark.unit
@@ -37,6 +39,19 @@ def test_a_stale_table_is_noticed() -> None:
     assert "vision/simclr" in new
     assert "old" not in new
     assert generator().generated(new) == new
+
+
+def test_the_conformance_of_every_plugin_of_ours_is_of_these_checks() -> None:
+    """The table is made from files; a part or a check that was added since makes them stale."""
+    ours = {plugin.name for plugin in generator().working()}
+    files = {path.stem: path for path in (ROOT / "docs" / "results" / "conformance").glob("*.json")}
+    assert files.keys() == ours
+    for name, path in files.items():
+        report = Report.from_json(path.read_text(encoding="utf-8"))
+        now = set(map(str, Session(name).cases))
+        todo = f"counterpoint check {name} --json {path.relative_to(ROOT)} && make docs"
+        assert set(report.demanded) == now, f"stale; run: {todo}"
+        assert report.conforms, f"does not conform; run: {todo}"
 
 
 @pytest.mark.parametrize("page", generator().pages(), ids=lambda p: str(p.relative_to(ROOT)))

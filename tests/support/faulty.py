@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -316,6 +317,12 @@ class Unready(Nearest):
 
 class NoDataset:
     """Has nothing of a dataset."""
+
+
+def example(place: Path) -> dict[str, Any]:
+    """Arguments of a small dataset; it writes a file, as a function may."""
+    (place / "note.txt").write_text("made")
+    return {"source": "digits", "count": 20}
 
 
 def command(words: Sequence[str]) -> int:

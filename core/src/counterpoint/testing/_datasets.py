@@ -20,7 +20,7 @@ from counterpoint.types import Damaged, Sample
 NONSENSE = "no-such-source-of-anything"
 
 
-def opened(session: Session, name: str) -> Dataset:
+def another(session: Session, name: str) -> Dataset:
     """A new instance on the part's example."""
     dataset: Dataset = session.build("datasets", name)
     return dataset
@@ -42,7 +42,7 @@ def loads(session: Session, name: str) -> None:
 @check("datasets", after=("datasets/loads",))
 def opens(session: Session, name: str) -> str:
     """It is built with its example, holds samples, and accepts that source and no nonsense."""
-    dataset, source = opened(session, name), session.arguments("datasets", name).get("source")
+    dataset, source = session.opened(name), session.arguments("datasets", name).get("source")
     require(isinstance(source, str), "example", f"source={source!r}", "a path or a name", "Part(..., example=...)")
     require(len(dataset) > 0, "len", len(dataset), "at least 1")
     require(type(dataset).accepts(str(source)), f"accepts({source!r})", "False", "True for its own source")
@@ -53,7 +53,7 @@ def opens(session: Session, name: str) -> str:
 @check("datasets", after=("datasets/opens",))
 def samples(session: Session, name: str) -> None:
     """Samples carry their index, the plugin's modalities as tensors, and the label that ``labels`` has."""
-    dataset, known = opened(session, name), set(session.plugin.modalities)
+    dataset, known = session.opened(name), set(session.plugin.modalities)
     sound = 0
     for index in some(dataset):
         sample = dataset[index]
@@ -73,7 +73,7 @@ def samples(session: Session, name: str) -> None:
 @check("datasets", after=("datasets/samples",))
 def labels(session: Session, name: str) -> str:
     """``labels`` is None or int64 ``(N,)`` in the range of ``classes``, and every sample's label is the one in it."""
-    dataset = opened(session, name)
+    dataset = session.opened(name)
     table = dataset.labels
     sound = [sample for index in some(dataset) if isinstance(sample := dataset[index], Sample)]
     if table is None:
@@ -99,7 +99,7 @@ def labels(session: Session, name: str) -> str:
 @check("datasets", after=("datasets/samples",))
 def repeats(session: Session, name: str) -> None:
     """The same index gives the same sample: again, and from another instance."""
-    one, two = opened(session, name), opened(session, name)
+    one, two = session.opened(name), another(session, name)
     for index in some(one):
         first = one[index]
         for told, second in (("again", one[index]), ("from another instance", two[index])):
@@ -110,7 +110,7 @@ def repeats(session: Session, name: str) -> None:
 @check("datasets", after=("datasets/repeats",))
 def content(session: Session, name: str) -> None:
     """Content ids are whole numbers from 0 to 2**63 - 1, and not all samples have the same one."""
-    dataset = opened(session, name)
+    dataset = session.opened(name)
     ids = [sample.content for index in some(dataset) if isinstance(sample := dataset[index], Sample)]
     for number in ids:
         require(
@@ -125,7 +125,7 @@ def content(session: Session, name: str) -> None:
 @check("datasets", after=("datasets/opens",))
 def names(session: Session, name: str) -> None:
     """Every sample has a name of its own."""
-    dataset = opened(session, name)
+    dataset = session.opened(name)
     called = [dataset.name(index) for index in range(len(dataset))]
     require(all(isinstance(one, str) and one for one in called), "name", "something that is no text", "text")
     twice = next((a for a, b in pairwise(sorted(called)) if a == b), None)
@@ -135,7 +135,7 @@ def names(session: Session, name: str) -> None:
 @check("datasets", after=("datasets/opens",))
 def digest(session: Session, name: str) -> None:
     """``digest()`` is a hex string, the same for the same data."""
-    one, two = opened(session, name).digest(), opened(session, name).digest()
+    one, two = session.opened(name).digest(), another(session, name).digest()
     require(re.fullmatch(r"[0-9a-f]{8,}", one), "digest", repr(one), "8 hex digits or more")
     require(one == two, "digest of the same data", f"{one} and {two}", "one digest")
 
@@ -143,14 +143,14 @@ def digest(session: Session, name: str) -> None:
 @check("datasets", after=("datasets/names",))
 def splits(session: Session, name: str) -> str:
     """train, val and test are disjoint, together everything, the same each time; train is not empty."""
-    dataset = opened(session, name)
+    dataset = session.opened(name)
     parts = dataset.splits()
     require(tuple(parts) == SPLITS, "splits", list(parts), list(SPLITS))
     joined = np.concatenate(list(parts.values()))
     whole = len(joined) == len(dataset) and np.array_equal(np.sort(joined), np.arange(len(dataset)))
     require(whole, "splits", f"{len(joined)} indices", f"each of {len(dataset)} samples in exactly one")
     require(len(parts["train"]) > 1, "train", f"{len(parts['train'])} samples", "at least 2")
-    where = difference(parts, opened(session, name).splits())
+    where = difference(parts, another(session, name).splits())
     require(not where, "splits of another instance", where, "the same splits")
     return ", ".join(f"{len(indices)} {split}" for split, indices in parts.items())
 
@@ -158,7 +158,7 @@ def splits(session: Session, name: str) -> str:
 @check("datasets", after=("datasets/repeats", "datasets/splits"))
 def batches(session: Session, name: str) -> None:
     """A batch of many, of an uneven few, and of one: rows in the order asked for, equal to the samples."""
-    dataset = opened(session, name)
+    dataset = session.opened(name)
     sound = [index for index in some(dataset) if isinstance(dataset[index], Sample)]
     for size in (len(sound), min(3, len(sound)), 1):
         chosen = sound[::-1][:size]
@@ -172,14 +172,14 @@ def batches(session: Session, name: str) -> None:
 @check("datasets", after=("datasets/batches",))
 def empty(session: Session, name: str) -> None:
     """No indices give a batch of no rows."""
-    batch = opened(session, name).batch([])
+    batch = session.opened(name).batch([])
     require(len(batch) == 0, "batch([])", f"{len(batch)} rows", "0 rows")
 
 
 @check("datasets", after=("datasets/batches",))
 def workers(session: Session, name: str) -> str:
     """It can be sent to a reading process, and reads the same there."""
-    dataset = opened(session, name)
+    dataset = session.opened(name)
     try:
         sent = ForkingPickler.loads(ForkingPickler.dumps(dataset))
     except Exception as error:

@@ -10,6 +10,7 @@ import torch
 
 from counterpoint.errors import ShapeError
 from counterpoint.methods.base import Method
+from counterpoint.parts import Views
 from counterpoint.testing.compare import difference
 from counterpoint.testing.registry import check, require, wrong
 from counterpoint.testing.session import ROWS, Session
@@ -38,13 +39,13 @@ class Trial:
         built = configs.instantiate(config)
         self.method: Method = built.method.train()
         self.method.total_steps = total
-        self.views, self.dataset = built.views, built.dataset
+        self.views: Views = built.views
         self.optimizer = torch.optim.AdamW(self.method.parameter_groups(), lr=lr, weight_decay=1e-4)
 
     def step(self, number: int, rows: int = ROWS) -> Step:
         """One step."""
         torch.manual_seed(100 + number)  # dropout
-        batch = self.session.batch(rows, self.dataset)
+        batch = self.session.batch(rows)
         step: Step = self.method(self.views(batch, torch.Generator().manual_seed(number)), batch)
         torch.autograd.backward(step.loss)
         self.method.after_backward()
@@ -81,7 +82,7 @@ def steps(session: Session, name: str) -> str:
     trial = Trial(session, name)
     before = copy.deepcopy(trial.method.encoder.state_dict())
     torch.manual_seed(0)
-    batch = session.batch(ROWS, trial.dataset)
+    batch = session.batch()
     step = trial.method(trial.views(batch, torch.Generator().manual_seed(0)), batch)
     require(step.loss.shape == () and torch.isfinite(step.loss), "loss", step.loss.detach(), "a finite scalar")
     torch.autograd.backward(step.loss)
@@ -150,7 +151,7 @@ def single(session: Session, name: str) -> None:
     """A batch of one is refused by an error that says how many it found."""
     trial = Trial(session, name)
     trial.method.eval()  # batch statistics of one row are another matter
-    batch = session.batch(1, trial.dataset)
+    batch = session.batch(1)
     try:
         trial.method(trial.views(batch, torch.Generator()), batch)
     except ShapeError as error:

@@ -9,7 +9,7 @@ from counterpoint.testing.registry import CHECKS
 from counterpoint.testing.results import Report, Result
 from counterpoint.testing.session import Session
 
-__all__ = ["CHECKS", "check_plugin"]
+__all__ = ["CHECKS", "Session", "check_plugin"]
 
 
 def check_plugin(name: str, tick: Callable[[Result], None] | None = None) -> Report:

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ class Session:
         self._results: dict[str, Result] = {}
         self._home = tempfile.TemporaryDirectory(prefix="counterpoint-check-")
         self._arguments: dict[str, dict[str, Any]] = {}
+        self._opened: dict[str, Dataset] = {}
+        self._configurations: dict[str, Any] = {}
 
     # What is demanded
 
@@ -139,22 +142,26 @@ class Session:
             "encoders": (tried or fits)[0],
         }
 
-    @cached_property
+    def opened(self, name: str) -> Dataset:
+        """The dataset called ``name``, opened once."""
+        if name not in self._opened:
+            self._opened[name] = self.build("datasets", name)
+        return self._opened[name]
+
+    @property
     def dataset(self) -> Dataset:
         """The dataset that views, encoders and methods are tried with."""
-        dataset: Dataset = self.build("datasets", self.first("datasets"))
-        return dataset
+        return self.opened(self.first("datasets"))
 
-    def batch(self, rows: int = ROWS, dataset: Dataset | None = None) -> Batch:
+    @cached_property
+    def sound(self) -> list[int]:
+        """The first training samples that can be read."""
+        train = self.dataset.splits()["train"].tolist()
+        return list(islice((index for index in train if isinstance(self.dataset[index], Sample)), ROWS))
+
+    def batch(self, rows: int = ROWS) -> Batch:
         """The first ``rows`` sound training samples as a new batch."""
-        dataset = dataset or self.dataset
-        sound: list[int] = []
-        for index in dataset.splits()["train"].tolist():
-            if len(sound) == rows:
-                break
-            if isinstance(dataset[index], Sample):
-                sound.append(index)
-        return dataset.batch(sound)
+        return self.dataset.batch(self.sound[:rows])
 
     def views(self, name: str | None = None) -> Views:
         """New views: the plugin's first, or those called ``name``."""
@@ -176,7 +183,14 @@ class Session:
         return task
 
     def configuration(self, method: str, **more: Any) -> Any:
-        """The parsed configuration of ``plugin/method`` on the example parts."""
+        """A copy of the parsed configuration of ``plugin/method`` on the example parts (parsed once, as it takes long)."""
+        if more:
+            return self._parsed(method, more)
+        if method not in self._configurations:
+            self._configurations[method] = self._parsed(method, {})
+        return self._configurations[method].clone()
+
+    def _parsed(self, method: str, more: Mapping[str, Any]) -> Any:
         used = self.recipe(method)
         dataset = self.arguments("datasets", used["datasets"])
         words = [f"{self.plugin.name}/{method}", f"--data={dataset.pop('source', used['datasets'])}"]
