@@ -183,7 +183,7 @@ class Session:
         return task
 
     def configuration(self, method: str, **more: Any) -> Any:
-        """A copy of the parsed configuration of ``plugin/method`` on the example parts (parsed once, as it takes long)."""
+        """The configuration of ``plugin/method`` on the example parts; parsed once a method, as it takes long."""
         if more:
             return self._parsed(method, more)
         if method not in self._configurations:
