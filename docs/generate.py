@@ -21,6 +21,7 @@ from counterpoint.evaluation.table import markdown
 from counterpoint.listing import KINDS
 from counterpoint.methods.registry import METHODS
 from counterpoint.testing import CHECKS, Report
+from counterpoint.testing.registry import KINDS as CHECKED
 from counterpoint.training.needs import lacks
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -181,7 +182,8 @@ def conformance() -> str:
 
 def checks() -> str:
     """Every check of the kit."""
-    rows = [[check.kind, f"`{check.name}`", check.summary] for check in CHECKS]
+    ordered = sorted(CHECKS, key=lambda check: CHECKED.index(check.kind))
+    rows = [[check.kind, f"`{check.name}`", check.summary.replace("``", "`")] for check in ordered]
     return table(["kind", "check", "what is checked"], rows)
 
 
