@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +17,14 @@ from counterpoint.parts import Dataset, Encoder, Task, Views, content_id
 from counterpoint.plugin import Found, Plugin
 from counterpoint.types import Batch, Damaged, Encoding, Sample, View
 from toy_plugin import TOY
+
+
+@functools.cache
+def _table() -> Any:
+    """scikit-learn's table, which takes long to unpack."""
+    from sklearn.datasets import load_digits
+
+    return load_digits()
 
 
 class Digits(Dataset):
@@ -33,11 +43,9 @@ class Digits(Dataset):
     def __init__(
         self, source: str, count: int = 1797, labelled: bool = True, damaged: int = 0, poisoned: int = -1
     ) -> None:
-        from sklearn.datasets import load_digits
-
         if source != "digits":
             raise DataError(message("source", repr(source), "'digits'"))
-        digits = load_digits()
+        digits = _table()
         self.images = torch.tensor(digits.images[:count] / 16, dtype=torch.float32)
         self.damaged, self.poisoned = damaged, poisoned
         if poisoned >= 0:

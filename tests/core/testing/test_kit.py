@@ -110,12 +110,9 @@ FAULTS: dict[str, Plugin] = {
 }
 WHOLE = {  # with a pretraining and a core method on top: a fault of a lower floor is not told again on a higher one
     "datasets/digits/batches",
-    "datasets/digits/workers",
     "views/shifts/seeded",
-    "views/shifts/sizes",
     "encoders/digitnet/alone",
     "encoders/digitnet/saves",
-    "encoders/digitnet/device",
 }
 
 
@@ -135,7 +132,7 @@ def failed(report: Report) -> list[str]:
 @pytest.fixture(scope="module")
 def right() -> Iterator[Report]:
     with pytest.MonkeyPatch.context() as patch:
-        put(patch, TOY, methods=tuple(METHODS))
+        put(patch, TOY, methods=("simclr", "moco", "swav", "dino"))  # the vision plugin is tried with all of them
         yield check_plugin("toy")
 
 
@@ -144,7 +141,7 @@ def test_a_right_plugin_passes_everything(right: Report) -> None:
     assert right.conforms
     skipped = {result.case: result.reason for result in right.results if result.status == "skipped"}
     assert skipped == {"views/mirrored/random": "without chance on purpose"}
-    assert len(right.results) == len(right.demanded) == len(set(right.demanded)) > 100
+    assert len(right.results) == len(right.demanded) == len(set(right.demanded)) > 80
 
 
 def test_every_check_is_described_and_has_its_fault() -> None:
