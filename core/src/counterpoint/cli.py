@@ -161,6 +161,10 @@ def _pretrain(_: argparse.Namespace) -> int:
 
 
 def _pretrain_words(words: list[str]) -> int:
+    from counterpoint import plugin as plugins
+
+    if words and "/" in words[0] and not words[0].startswith("-"):
+        plugins.get(words[0].partition("/")[0])  # what is missing or broken is told before torch is loaded
     from counterpoint.training import config as configs
     from counterpoint.training.pretrain import resume_run, start_run
 
