@@ -23,6 +23,8 @@ from counterpoint import plugin as plugins
 from counterpoint.evaluation.table import markdown
 from counterpoint.listing import KINDS
 from counterpoint.methods.registry import METHODS
+from counterpoint.testing import CHECKS, Report
+from counterpoint.testing.registry import KINDS as CHECKED
 from counterpoint.training.needs import lacks
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -159,6 +161,31 @@ def _cases(value: Any) -> str:
     )
 
 
+def conformance() -> str:
+    """Every plugin of ours through the conformance kit: parts × what passed, and why anything was skipped."""
+    sections = []
+    for path in sorted((RESULTS / "conformance").glob("*.json")):
+        report = Report.from_json(path.read_text(encoding="utf-8"))
+        rows: dict[tuple[str, str], list[str]] = {}
+        for result in report.results:
+            rows.setdefault((result.kind, f"`{result.part}`"), []).append(result.status)
+        statuses = ("passed", "failed", "skipped")
+        cells = [[*key, *(str(found.count(status) or "") for status in statuses)] for key, found in rows.items()]
+        skipped = {f"{r.kind} `{r.part}`: {r.reason}" for r in report.results if r.status == "skipped"}
+        notes = "".join(f"\n- skipped: {note}" for note in sorted(skipped))
+        verdict = "conforms" if report.conforms else "does NOT conform"
+        head = f"### {report.plugin}\n\n{report.summary()}. It {verdict}.\n"
+        sections.append(f"{head}\n{table(['kind', 'part', *statuses], cells)}\n{notes}".rstrip())
+    return "\n\n".join(sections) if sections else ABSENT
+
+
+def checks() -> str:
+    """Every check of the kit."""
+    ordered = sorted(CHECKS, key=lambda check: CHECKED.index(check.kind))
+    rows = [[check.kind, f"`{check.name}`", check.summary.replace("``", "`")] for check in ordered]
+    return table(["kind", "check", "what is checked"], rows)
+
+
 WRITERS: dict[str, Callable[[], str]] = {
     "recipes": recipes,
     "parts": parts,
@@ -173,6 +200,8 @@ WRITERS: dict[str, Callable[[], str]] = {
     "bench-caching": benchmarks.caching,
     "bench-views-peers": benchmarks.views,
     "demo": demo,
+    "checks": checks,
+    "conformance": conformance,
     "methods": methods,
     "dcl": dcl,
     **{f"bench-{name}": bench(name) for name in ("losses", "views", "knn", "gradient_caching", "training")},

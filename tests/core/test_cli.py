@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
@@ -27,8 +28,9 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         cli.main(["--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
-    for command in ("plugins", "recipes", "pretrain", "evaluate", "embed", "diagnose", "doctor", "app"):
-        assert f"\n    {command} " in text
+    names = "plugins recipes pretrain evaluate embed diagnose doctor app check new-plugin"
+    for command in names.split():
+        assert re.search(rf"^    {command}\s", text, re.MULTILINE), command
 
 
 def test_errors_are_one_line_and_exit_1(capsys: pytest.CaptureFixture[str]) -> None:
@@ -46,6 +48,8 @@ def test_errors_are_one_line_and_exit_1(capsys: pytest.CaptureFixture[str]) -> N
         (["pretrain", "--resume"], "needs a value"),
         (["pretrain", "--resume", "x", "--epochs", "3"], "leave out: --epochs 3"),
         (["pretrain"], "Which recipe?"),
+        (["check", "visoin"], "Did you mean 'vision'?"),
+        (["new-plugin", "vision"], "which is taken by plugin 'vision'"),
         (["app", "image-serch"], "Did you mean 'image-search'?"),
     ],
 )

@@ -41,7 +41,8 @@ ALLOWED = {
     "listing": WORDS | {"methods", "training", "plugin"},
     "doctor": WORDS | {"training", "plugin"},
     "apps": WORDS | {"plugin"},
-    "testing": WORDS | {"objectives", "nn", "methods", "evaluation", "training", "plugin", "run"},
+    "testing": WORDS | {"objectives", "nn", "methods", "evaluation", "training", "plugin", "run", "apps"},
+    "scaffold": WORDS | {"plugin"},
 }
 TOP = {"cli", "__init__"}  # which may use everything
 HEAVY_FREE = {"objectives": {"torch", "numpy"}, "nn": {"torch", "numpy"}}

@@ -23,7 +23,7 @@ class Point:
 
     def __init__(self, name: str, loads: object, distribution: str = "counterpoint-weather") -> None:
         self.name, self.value, self.loads = name, f"{distribution}:plugin", loads
-        self.dist = SimpleNamespace(name=distribution, version="1.2")
+        self.dist = SimpleNamespace(name=distribution, version="1.2", requires=None)
 
     def load(self) -> object:
         if isinstance(self.loads, Exception):
@@ -87,6 +87,19 @@ def test_unmet_requirements_are_found_before_anything_is_imported(install, requi
     (found,) = install(Point("weather", replace(GOOD, requires=(requirement,))))
     assert words in found.problem
     assert found.remedy == f"pip install --upgrade '{requirement}'"
+
+
+def test_a_damaged_list_of_requirements_is_told(install) -> None:
+    (found,) = install(Point("weather", replace(GOOD, requires=("torch >> 2",))))
+    assert "requires is no list of requirements" in found.problem
+
+
+def test_what_the_distribution_requires_is_found_before_the_import(install) -> None:
+    point = Point("weather", ZeroDivisionError("an import that would break"))
+    point.dist.requires = ["torch>=999", 'no-such-thing; extra == "all"']
+    (found,) = install(point)
+    assert found.problem.endswith("torch>=999 is needed")
+    assert found.remedy == "pip install --upgrade 'torch>=999'"
 
 
 def test_requirements_for_other_platforms_are_passed_over() -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 import generate
+from counterpoint.testing import Report
+from counterpoint.testing.kit import Session
 from counterpoint.training import config as configs
 
 pytestmark = pytest.mark.unit
@@ -48,6 +50,19 @@ def headings(page: Path) -> set[str]:
     """Anchors of a page's headings, as GitHub and MyST make them."""
     found = re.findall(r"^#+ (.+)$", FENCED.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+def test_the_conformance_of_every_plugin_of_ours_is_of_these_checks() -> None:
+    """The table is made from files; a part or a check that was added since makes them stale."""
+    ours = {plugin.name for plugin in generate.working()}
+    files = {path.stem: path for path in (ROOT / "docs" / "results" / "conformance").glob("*.json")}
+    assert files.keys() == ours
+    for name, path in files.items():
+        report = Report.from_json(path.read_text(encoding="utf-8"))
+        now = set(map(str, Session(name).cases))
+        todo = f"counterpoint check {name} --json {path.relative_to(ROOT)} && make docs"
+        assert set(report.demanded) == now, f"stale; run: {todo}"
+        assert report.conforms, f"does not conform; run: {todo}"
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.name)

@@ -92,7 +92,11 @@ def test_what_a_wheel_holds(name: str, wheels: dict[str, Path]) -> None:
     assert f"{package}/py.typed" in names
     assert f"{info}/licenses/LICENSE" in names
     assert {n.split("/")[0] for n in names} == {package, info}
-    assert not [n for n in names if "test_" in n or "__pycache__" in n or n.endswith((".ckpt", ".npz"))]
+    assert not [
+        n
+        for n in names
+        if ("test_" in n and "/templates/" not in n) or "__pycache__" in n or n.endswith((".ckpt", ".npz"))
+    ]
     tracked = {path.relative_to(ROOT / FOLDERS[name] / "src").as_posix() for path in sources(name)}
     assert tracked <= set(names)
     assert entries.strip() == ENTRIES[name]
@@ -103,8 +107,10 @@ def test_what_a_wheel_holds(name: str, wheels: dict[str, Path]) -> None:
 
 
 def sources(name: str) -> list[Path]:
-    found = [path for path in (ROOT / FOLDERS[name] / "src").rglob("*.py") if "__pycache__" not in path.parts]
+    every = (path for path in (ROOT / FOLDERS[name] / "src").rglob("*") if path.suffix in (".py", ".in"))
+    found = [path for path in every if "__pycache__" not in path.parts]
     assert found
+    assert (name == CORE) == any(path.suffix == ".in" for path in found), "the templates of new-plugin"
     return found
 
 
@@ -120,6 +126,8 @@ def test_the_core_alone(run: Callable[..., subprocess.CompletedProcess[str]], ta
     assert done.returncode == 1
     assert "No plugin called 'vision' is installed." in done.stderr
     assert "pip install counterpoint-vision" in done.stderr
+    done = run([CORE], *CLI, "new-plugin", "weather")
+    assert "counterpoint-weather is a package" in done.stdout, done.stderr
     done = run([CORE], "-c", "import counterpoint as cp; print(cp.pretrain.__module__, cp.Towers.__name__)")
     assert done.stdout.split() == ["counterpoint.training.pretrain", "Towers"], done.stderr
 

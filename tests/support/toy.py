@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,9 +12,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from counterpoint import plugin as plugins
-from counterpoint.parts import Dataset, Encoder, Views, content_id
-from counterpoint.plugin import Found, Part, Plugin
+from counterpoint.errors import ConfigError, DataError, ShapeError, message
+from counterpoint.parts import Dataset, Encoder, Task, Views, content_id
+from counterpoint.plugin import Found, Plugin
 from counterpoint.types import Batch, Damaged, Encoding, Sample, View
+from toy_plugin import TOY
+
+
+@functools.cache
+def _table() -> Any:
+    """scikit-learn's table, which takes long to unpack."""
+    from sklearn.datasets import load_digits
+
+    return load_digits()
 
 
 class Digits(Dataset):
@@ -31,9 +43,9 @@ class Digits(Dataset):
     def __init__(
         self, source: str, count: int = 1797, labelled: bool = True, damaged: int = 0, poisoned: int = -1
     ) -> None:
-        from sklearn.datasets import load_digits
-
-        digits = load_digits()
+        if source != "digits":
+            raise DataError(message("source", repr(source), "'digits'"))
+        digits = _table()
         self.images = torch.tensor(digits.images[:count] / 16, dtype=torch.float32)
         self.damaged, self.poisoned = damaged, poisoned
         if poisoned >= 0:
@@ -105,7 +117,9 @@ class Mirrored(Views):
 
 
 def _stack(batch: Batch) -> Tensor:
-    images = batch.data["digit"]
+    images = batch.data.get("digit")
+    if images is None:
+        raise DataError(message("batch.data['digit']", "nothing", "images (B, 8, 8)"))
     return torch.stack(images) if isinstance(images, list) else images
 
 
@@ -127,27 +141,35 @@ class DigitNet(Encoder):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, view: View) -> Encoding:
+        if not isinstance(view.data, Tensor):
+            raise ShapeError(message("view.data", type(view.data).__name__, "float tensor (B, H, W)"))
         maps = self.conv2(self.conv1(view.data[:, None]).relu()).relu()
         tokens = self.dropout(maps).flatten(2).transpose(1, 2)
         return Encoding(tokens.mean(1), tokens)
 
 
-TOY = Plugin(
-    name="toy",
-    summary="digits",
-    modalities=("digit",),
-    datasets={"digits": Part("toy:Digits", "the digits")},
-    views={
-        "shifts": Part("toy:NoisyShifts", "noisy shifts"),
-        "mirrored": Part("toy:Mirrored", "the image and its mirror image"),
-    },
-    encoders={"digitnet": Part("toy:DigitNet", "two convolutions", capabilities=frozenset({"tokens"}))},
-    recipes={"simclr": {"data": "digits", "epochs": 2, "batch_size": 64}},
-)
+class Nearest(Task):
+    """The class whose mean is nearest."""
+
+    def __init__(self) -> None:
+        self.means: Tensor | None = None
+
+    def fit(self, features: Tensor, labels: Tensor | None = None) -> Nearest:
+        assert labels is not None
+        self.means = torch.stack([features[labels == c].mean(0) for c in labels.unique()])
+        return self
+
+    def predict(self, features: Tensor) -> Tensor:
+        if self.means is None:
+            raise ConfigError(message("Nearest", "no means yet", "fit before predict"))
+        return torch.cdist(features, self.means).argmin(1)
+
+    def evaluate(self, features: Tensor, labels: Tensor) -> dict[str, float]:
+        return {"accuracy[nearest mean]": float((self.predict(features) == labels).float().mean())}
 
 
 def install(monkeypatch) -> Plugin:
     """Make the toy plugin the only one that discovery finds."""
-    found = Found("toy", "counterpoint-toy", "0", plugin=TOY)
+    found = Found("toy", "counterpoint-toy", "0", plugin=TOY, entry="toy_plugin:TOY")
     monkeypatch.setattr(plugins, "discover", lambda: (found,))
     return TOY

@@ -20,11 +20,31 @@ EXAMPLES = """examples:
   counterpoint embed runs/photos photos/ --out photos.parquet
   counterpoint diagnose runs/photos                      is it learning? in plain words
   counterpoint app                                       the apps: a task with a face
+  counterpoint new-plugin weather                        a package of your own that trains, to be filled in
+  counterpoint check weather                             does a plugin do what the contract says
   counterpoint doctor                                    what is broken, and the command that mends it
 
 environment:
   COUNTERPOINT_DATA      where data sets live (default: ~/.cache/counterpoint)
   COUNTERPOINT_THREADS   CPU threads (default: all cores but one)
+"""
+
+CHECKING = """examples:
+  counterpoint check vision
+  counterpoint check weather --all --json weather.json
+
+It ends with code 0 where the plugin conforms, else 1. In a test of your package:
+  from counterpoint.testing import conformance
+  test_conformance = conformance("weather")
+"""
+NEW = """examples:
+  counterpoint new-plugin weather
+  counterpoint new-plugin weather --out plugins/weather
+
+then:
+  pip install -e counterpoint-weather
+  counterpoint check weather
+  counterpoint pretrain weather/simclr
 """
 
 
@@ -78,6 +98,17 @@ def build_parser() -> argparse.ArgumentParser:
     diagnose.add_argument("run_path", metavar="RUN", type=Path, help="run directory, finished or not")
     command("doctor", _doctor, "check this installation: versions, plugins, data home; says what mends what is broken")
     command("app", _app, "run an app (app --help lists them)")
+    check = command(
+        "check", _check, "run the conformance kit on a plugin: every check, and why it fails", epilog=CHECKING
+    )
+    check.add_argument("name", metavar="PLUGIN", help="name of an installed plugin")
+    check.add_argument("--json", type=Path, metavar="FILE", help="write every result to FILE")
+    check.add_argument("--all", action="store_true", help="print a line for every check, not for every part")
+    scaffold = command(
+        "new-plugin", _new_plugin, "write the package of a new plugin, which trains as it is", epilog=NEW
+    )
+    scaffold.add_argument("name", metavar="NAME", help="name of the modality: one lower-case word")
+    scaffold.add_argument("--out", type=Path, metavar="DIR", help="folder of the package (default: counterpoint-NAME)")
     return parser
 
 
@@ -130,6 +161,10 @@ def _pretrain(_: argparse.Namespace) -> int:
 
 
 def _pretrain_words(words: list[str]) -> int:
+    from counterpoint import plugin as plugins
+
+    if words and "/" in words[0] and not words[0].startswith("-"):
+        plugins.get(words[0].partition("/")[0])  # what is missing or broken is told before torch is loaded
     from counterpoint.training import config as configs
     from counterpoint.training.pretrain import resume_run, start_run
 
@@ -204,6 +239,22 @@ def _app(_: argparse.Namespace) -> int:
     from counterpoint.apps import main as app
 
     return app([])
+
+
+def _check(parsed: argparse.Namespace) -> int:
+    from counterpoint import plugin as plugins
+
+    plugins.get(parsed.name)  # what is missing or broken is told before torch is loaded
+    from counterpoint.testing.table import run_check
+
+    return run_check(parsed.name, parsed.json, parsed.all)
+
+
+def _new_plugin(parsed: argparse.Namespace) -> int:
+    from counterpoint.scaffold import new_plugin
+
+    print(new_plugin(parsed.name, parsed.out))
+    return 0
 
 
 if __name__ == "__main__":

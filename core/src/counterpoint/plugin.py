@@ -12,13 +12,14 @@ command line, evaluation, checkpoints, resume and distributed training out.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
 
 from counterpoint.errors import ConfigError, PluginError, nearest
 
@@ -34,16 +35,33 @@ class Part:
         target: ``"module:attribute"`` of a class.
         summary: one line for the listings.
         capabilities: for encoders, what they can do; a method declares what it needs.
+        example: arguments with which the conformance kit may build the part anywhere in a second: ``{"source": "toy"}``
+            for a dataset, ``{"width": 8}`` for a large encoder. Or ``"module:function"``: it is given an empty folder,
+            may write files into it, and returns such arguments.
+        exempt: check of the conformance kit -> why it does not apply to this part; ``"*"`` stands for all of them.
     """
 
     target: str
     summary: str
     capabilities: frozenset[str] = frozenset()
+    example: Mapping[str, Any] | str = field(default_factory=dict, hash=False)
+    exempt: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def load(self) -> Any:
         """The class itself (imports its module)."""
-        module, _, attribute = self.target.partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        return _named(self.target)
+
+    def arguments(self, folder: Path) -> dict[str, Any]:
+        """The arguments of ``example``; a function may write its files into ``folder``."""
+        if isinstance(self.example, str):
+            function: Callable[[Path], Mapping[str, Any]] = _named(self.example)
+            return dict(function(folder))
+        return dict(self.example)
+
+
+def _named(target: str) -> Any:
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 @dataclass(frozen=True)
@@ -96,6 +114,7 @@ class Found:
     problem: str = ""
     remedy: str = ""
     cause: BaseException | None = None
+    entry: str = ""  # "module:attribute" of the plugin object
 
     @property
     def works(self) -> bool:
@@ -128,6 +147,12 @@ def _inspect(point: metadata.EntryPoint) -> Found:
         return Found(point.name, distribution, version, problem=problem, remedy=remedy, cause=cause)
 
     try:
+        declared = unmet(tuple(point.dist.requires or ()) if point.dist is not None else ())
+    except InvalidRequirement as error:
+        return broken(f"its metadata is damaged: {error}", f"pip install --force-reinstall {distribution}", error)
+    if declared:  # told before the import that it would break
+        return broken(*_reason_and_remedy(declared))
+    try:
         plugin = point.load()
     except ImportError as error:
         missing = error.name or str(error)
@@ -141,11 +166,18 @@ def _inspect(point: metadata.EntryPoint) -> Found:
         return broken(
             f"the entry point says {point.name!r}, the plugin {plugin.name!r}", f"report it to {distribution}"
         )
-    wrong = unmet(plugin.requires)
+    try:
+        wrong = unmet(plugin.requires)
+    except InvalidRequirement as error:
+        return broken(f"requires is no list of requirements: {error}", f"report it to {distribution}", error)
     if wrong:
-        needed = " ".join(f"'{text}'" for text, _ in wrong)
-        return broken("; ".join(reason for _, reason in wrong), f"pip install --upgrade {needed}")
-    return Found(point.name, distribution, version, plugin=plugin)
+        return broken(*_reason_and_remedy(wrong))
+    return Found(point.name, distribution, version, plugin=plugin, entry=point.value)
+
+
+def _reason_and_remedy(wrong: list[tuple[str, str]]) -> tuple[str, str]:
+    needed = " ".join(f"'{text}'" for text, _ in wrong)
+    return "; ".join(reason for _, reason in wrong), f"pip install --upgrade {needed}"
 
 
 @cache

@@ -9,13 +9,31 @@ plugin = Plugin(
     summary="images: folders, tables, arrays and named sets; batched views; timm and small CPU networks",
     modalities=("image",),
     datasets={
-        "photographs": Part("counterpoint_vision.data:Photographs", "patches of real pictures, nothing to download"),
-        "public": Part("counterpoint_vision.data:PublicSet", "cifar10, cifar100, fashion-mnist, mnist, stl10, …"),
-        "arrays": Part(
-            "counterpoint_vision.data:ImageArrays", "an .npz file of images; cifar10-small of the data home"
+        "photographs": Part(
+            "counterpoint_vision.data:Photographs",
+            "patches of real pictures, nothing to download",
+            example={"source": "photographs", "train_patches": 5},
         ),
-        "table": Part("counterpoint_vision.data:ImageTable", "CSV, TSV or Parquet with a column of image paths"),
-        "folder": Part("counterpoint_vision.data:ImageFolder", "a folder of images, with or without class subfolders"),
+        "public": Part(
+            "counterpoint_vision.data:PublicSet",
+            "cifar10, cifar100, fashion-mnist, mnist, stl10, …",
+            exempt={"*": "its files must be downloaded first"},
+        ),
+        "arrays": Part(
+            "counterpoint_vision.data:ImageArrays",
+            "an .npz file of images; cifar10-small of the data home",
+            example="counterpoint_vision.data.examples:arrays",
+        ),
+        "table": Part(
+            "counterpoint_vision.data:ImageTable",
+            "CSV, TSV or Parquet with a column of image paths",
+            example="counterpoint_vision.data.examples:table",
+        ),
+        "folder": Part(
+            "counterpoint_vision.data:ImageFolder",
+            "a folder of images, with or without class subfolders",
+            example="counterpoint_vision.data.examples:folder",
+        ),
     },
     views={
         "simclr": Part("counterpoint_vision.views:SimCLRViews", "random crop, flip, colour jitter, grey (SimCLR)"),
@@ -29,14 +47,19 @@ plugin = Plugin(
             "counterpoint_vision.encoders:SlimResNet",
             "a slim ResNet for 32-64 px on CPUs",
             capabilities=frozenset({"tokens", "dense"}),
+            example={"width": 16},
         ),
         "tinyvit": Part(
             "counterpoint_vision.encoders:TinyViT",
             "a tiny vision transformer",
             capabilities=frozenset({"tokens", "dense"}),
+            example={"depth": 2},
         ),
         "timm": Part(
-            "counterpoint_vision.encoders:Timm", "any network of timm by name", capabilities=frozenset({"tokens"})
+            "counterpoint_vision.encoders:Timm",
+            "any network of timm by name",
+            capabilities=frozenset({"tokens"}),
+            example={"name": "test_resnet"},
         ),
     },
     tasks={

@@ -82,15 +82,6 @@ def test_grey_images(name):
     assert encoder(view(2, 1, 32, 32)).pooled.shape == (2, encoder.dim)
 
 
-@pytest.mark.parametrize("name", MAKE)
-def test_the_seed_decides_the_weights(name):
-    states = []
-    for _ in range(2):
-        torch.manual_seed(3)
-        states.append(MAKE[name]().state_dict())
-    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
-
-
 def test_input_errors(encoder):
     with pytest.raises(ShapeError, match=r"view\.data: found shape \(2, 1, 8, 8\); allowed: float tensor \(B, 3, H, W"):
         encoder(view(2, 1, 8, 8))
