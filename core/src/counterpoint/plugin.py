@@ -31,7 +31,7 @@ class Part:
     """One thing that a plugin supplies.
 
     Attributes:
-        target: ``"module:attribute"`` of a class.
+        target: ``"module:attribute"`` of a class, or of a function for thumbnails and sections of the report.
         summary: one line for the listings.
         capabilities: for encoders, what they can do; a method declares what it needs.
     """
@@ -41,7 +41,7 @@ class Part:
     capabilities: frozenset[str] = frozenset()
 
     def load(self) -> Any:
-        """The class itself (imports its module)."""
+        """The class or function itself (imports its module)."""
         module, _, attribute = self.target.partition(":")
         return getattr(importlib.import_module(module), attribute)
 
@@ -59,6 +59,9 @@ class Plugin:
         datasets, views, encoders, tasks, methods: name -> `Part`.
         recipes: method name -> settings that differ from the method's defaults (the keys of a configuration file);
             a method without an entry runs with its own defaults.
+        thumbnail: function ``(sample, side) -> Picture or str`` that shows a sample to a person (`counterpoint.report`);
+            without it the report shows names.
+        report: name -> function ``(context) -> Section or None``: sections that the plugin adds to the report.
         requires: requirement strings checked before anything is imported, e.g. ``"timm>=1.0"``.
     """
 
@@ -71,6 +74,8 @@ class Plugin:
     tasks: Mapping[str, Part] = field(default_factory=dict)
     methods: Mapping[str, Part] = field(default_factory=dict)
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    thumbnail: Part | None = None
+    report: Mapping[str, Part] = field(default_factory=dict)
     requires: tuple[str, ...] = ()
 
     def part(self, kind: str, name: str) -> Part:

@@ -1,0 +1,93 @@
+"""The top of the page: the verdict in plain words, and the numbers that matter beside what they are measured by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from counterpoint.report.context import Context
+from counterpoint.report.section import number, percent
+from counterpoint.report.sections.curves import knn_metric
+
+WORDS = {
+    "healthy": ("good", "It is learning."),
+    "collapsed": ("bad", "It has collapsed."),
+    "dimensional collapse": ("bad", "It uses too few dimensions."),
+    "at chance": ("bad", "It has not learnt: the loss is at chance."),
+    "diverged": ("bad", "It has diverged."),
+    "too early": ("open", "It is too early to say."),
+    "not better than untrained": ("bad", "It is no better than an untrained encoder."),
+}
+"""State of a verdict -> tone, and the headline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number beside its measure."""
+
+    name: str
+    value: str
+    beside: str
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """The top of the page.
+
+    Attributes:
+        tone: ``"good"``, ``"bad"`` or ``"open"``.
+        title: the verdict in a sentence.
+        text: the numbers that decided.
+        advice: cause and remedy, empty where all is well.
+        numbers: the few that matter.
+        notice: that the run is not finished; empty where it is.
+    """
+
+    tone: str
+    title: str
+    text: str
+    advice: str
+    numbers: list[Number]
+    notice: str
+
+
+def headline(context: Context) -> Headline:
+    """Verdict and numbers of a run."""
+    notice = "" if context.finished else _unfinished(context)
+    verdict = context.verdict
+    if verdict is None:
+        return Headline("open", "Nothing to judge yet.", "No update was logged.", "", [], notice)
+    tone, title = WORDS[verdict.state]
+    advice = f"Likely cause: {verdict.cause}. Try: {verdict.remedy}." if verdict.remedy else ""
+    return Headline(tone, title, verdict.text, advice, _numbers(context), notice)
+
+
+def _unfinished(context: Context) -> str:
+    return (
+        f"This run is not finished: {context.updates} updates so far. "
+        f"To go on: counterpoint pretrain --resume {context.run.path}"
+    )
+
+
+def _numbers(context: Context) -> list[Number]:
+    last = {name: points[-1][1] for name, points in context.metrics.items() if points}
+    made = []
+    knn = knn_metric(context.metrics)
+    if knn is not None:
+        start = last.get(f"untrained/{knn}")
+        beside = [f"untrained {percent(start)}"] if start is not None else []
+        beside += [f"chance {percent(1 / context.classes)}"] if context.classes else []
+        made.append(Number("kNN accuracy", percent(last[f"val/{knn}"]), ", ".join(beside)))
+    if "train/loss" in last:
+        beside = [f"chance {number(last['train/chance'])}"] if "train/chance" in last else []
+        made.append(Number("loss", number(last["train/loss"]), "".join(beside) or "no chance level"))
+    if "batch/rankme" in last:
+        made.append(Number("effective rank", number(last["batch/rankme"]), f"of {number(last['batch/rank_limit'])}"))
+    if "batch/std" in last:
+        made.append(Number("spread", number(last["batch/std"]), "healthy 1.00, collapsed 0"))
+    if "batch/positive" in last and "batch/negative" in last:
+        beside = [f"different samples {number(last['batch/negative'])}"]
+        made.append(Number("similarity of views", number(last["batch/positive"]), "".join(beside)))
+    if context.finished:
+        seconds = f"{number(context.facts['seconds'])} s in all"
+        made.append(Number("samples per second", number(context.facts["samples_per_second"]), seconds))
+    return made
