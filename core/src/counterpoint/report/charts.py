@@ -175,7 +175,7 @@ def number_whole(value: float) -> str:
 
 def _axis(tick: float, share: bool, frame: _Frame) -> str:
     if share:
-        return f"{100 * tick:.0f}\u202f%"
+        return f"{100 * tick:.0f}%"
     step = frame.ticks[1] - frame.ticks[0] if len(frame.ticks) > 1 else 1.0
     digits = max(0, -math.floor(math.log10(step) + 1e-9)) + (1 if step / 10 ** math.floor(math.log10(step)) % 1 else 0)
     return f"{tick:,.{digits}f}".replace(",", "\u202f").replace("-", "−") if abs(tick) < 1e6 else f"{tick:.0e}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from counterpoint.report.context import Context
@@ -58,7 +59,7 @@ def headline(context: Context) -> Headline:
         return Headline("open", "Nothing to judge yet.", "No update was logged.", "", [], notice)
     tone, title = WORDS[verdict.state]
     advice = f"Likely cause: {verdict.cause}. Try: {verdict.remedy}." if verdict.remedy else ""
-    return Headline(tone, title, verdict.text, advice, _numbers(context), notice)
+    return Headline(tone, title, verdict.text, advice, _numbers(context, verdict.numbers), notice)
 
 
 def _unfinished(context: Context) -> str:
@@ -68,25 +69,23 @@ def _unfinished(context: Context) -> str:
     )
 
 
-def _numbers(context: Context) -> list[Number]:
-    last = {name: points[-1][1] for name, points in context.metrics.items() if points}
-    made = []
-    knn = knn_metric(context.metrics)
+def _numbers(context: Context, recent: Mapping[str, float]) -> list[Number]:
+    """The verdict's own numbers: means over the last fifth of the run, so that text and tiles say the same."""
+    made, knn = [], knn_metric(context.metrics)
     if knn is not None:
-        start = last.get(f"untrained/{knn}")
-        beside = [f"untrained {percent(start)}"] if start is not None else []
+        beside = [f"untrained {percent(recent['untrained knn'])}"] if "untrained knn" in recent else []
         beside += [f"chance {percent(1 / context.classes)}"] if context.classes else []
-        made.append(Number("kNN accuracy", percent(last[f"val/{knn}"]), ", ".join(beside)))
-    if "train/loss" in last:
-        beside = [f"chance {number(last['train/chance'])}"] if "train/chance" in last else []
-        made.append(Number("loss", number(last["train/loss"]), "".join(beside) or "no chance level"))
-    if "batch/rankme" in last:
-        made.append(Number("effective rank", number(last["batch/rankme"]), f"of {number(last['batch/rank_limit'])}"))
-    if "batch/std" in last:
-        made.append(Number("spread", number(last["batch/std"]), "healthy 1.00, collapsed 0"))
-    if "batch/positive" in last and "batch/negative" in last:
-        beside = [f"different samples {number(last['batch/negative'])}"]
-        made.append(Number("similarity of views", number(last["batch/positive"]), "".join(beside)))
+        made.append(Number("kNN accuracy", percent(recent["knn"]), ", ".join(beside)))
+    if "loss" in recent:
+        beside_loss = f"chance {number(recent['chance'])}" if "chance" in recent else "no chance level"
+        made.append(Number("loss", number(recent["loss"]), beside_loss))
+    if "rank" in recent:
+        made.append(Number("effective rank", number(recent["rank"]), f"of {recent['rank limit']:.0f}"))
+    if "std" in recent:
+        made.append(Number("spread", number(recent["std"]), "healthy 1.00, collapsed 0"))
+    if "positive" in recent and "negative" in recent:
+        beside_score = f"different samples {number(recent['negative'])}"
+        made.append(Number("similarity of views", number(recent["positive"]), beside_score))
     if context.finished:
         seconds = f"{number(context.facts['seconds'])} s in all"
         made.append(Number("samples per second", number(context.facts["samples_per_second"]), seconds))

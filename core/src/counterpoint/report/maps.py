@@ -59,7 +59,7 @@ class EmbeddingMap:
         used = [name for name in dict.fromkeys(self.groups) if any(dot.group == name for dot in self.dots)]
         style = {name: (1 + i % COLORS, SHAPES[i // COLORS % len(SHAPES)]) for i, name in enumerate(used)}
         marks = Markup("").join(
-            Markup('<path class="dot c{}" transform="translate({:.1f} {:.1f})" d="{}"/>').format(
+            Markup('<path class="spot c{}" transform="translate({:.1f} {:.1f})" d="{}"/>').format(
                 *_look(style, dot.group, x, y)
             )
             for dot, (x, y) in zip(self.dots, places)
@@ -93,7 +93,7 @@ def _key(style: dict[str, tuple[int, str]]) -> Markup:
     buttons = Markup("").join(
         Markup(
             '<button type="button" aria-pressed="false" data-group="{}"><svg viewBox="-6 -6 12 12" aria-hidden="true">'
-            '<path class="dot c{}" d="{}"/></svg>{}</button>'
+            '<path class="spot c{}" d="{}"/></svg>{}</button>'
         ).format(name, color, _MARKS[shape], name)
         for name, (color, shape) in style.items()
     )

@@ -75,7 +75,7 @@ class Tile:
 
     def __html__(self) -> str:
         if isinstance(self.preview, Picture):
-            shown = Markup('<img src="{}" alt="{}" loading="lazy">').format(self.preview.uri, self.caption)
+            shown = Markup('<img src="{}" alt="{}">').format(self.preview.uri, self.caption)
         else:
             shown = Markup('<span class="text">{}</span>').format(self.preview)
         return Markup(
@@ -185,8 +185,10 @@ def number(value: float | None) -> str:
         text = f"{value:.0f}"
     elif size >= 10:
         text = f"{value:.1f}"
-    elif size >= 0.01 or size == 0:
+    elif size >= 0.1 or size == 0:
         text = f"{value:.2f}"
+    elif size >= 0.001:
+        text = f"{value:.3f}"
     else:
         text = f"{value:.1e}"
     return text.replace("-", "−")
@@ -194,4 +196,4 @@ def number(value: float | None) -> str:
 
 def percent(value: float | None) -> str:
     """A share as a percentage with one digit after the point."""
-    return f"{100 * value:.1f}\u202f%" if value is not None and math.isfinite(value) else number(value)
+    return f"{100 * value:.1f}%" if value is not None and math.isfinite(value) else number(value)

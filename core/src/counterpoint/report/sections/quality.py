@@ -40,6 +40,8 @@ def quality(context: Context) -> Section:
         f"Measured by counterpoint evaluate on the {split} split, on frozen features, {measured['date'][:10]}. "
         "An encoder is worth something where it stands to the right of everything else."
     )
+    if measured.get("digest") not in (None, context.facts.get("digest")):
+        lead += f" This is other data than that of the training: {measured['data']}."
     parts: list[str | HasHtml] = [DotPlot(rows, classes), Folded("All numbers", full_table(rows, classes))]
     return Section("How good is it?", lead, parts)
 
