@@ -59,8 +59,8 @@ class Plugin:
         datasets, views, encoders, tasks, methods: name -> `Part`.
         recipes: method name -> settings that differ from the method's defaults (the keys of a configuration file);
             a method without an entry runs with its own defaults.
-        thumbnail: function ``(sample, side) -> Picture or str`` that shows a sample to a person (`counterpoint.report`);
-            without it the report shows names.
+        thumbnail: function ``(sample, side) -> Picture or str`` that shows a sample to a person (see
+            `counterpoint.report`); without it the report shows names.
         report: name -> function ``(context) -> Section or None``: sections that the plugin adds to the report.
         requires: requirement strings checked before anything is imported, e.g. ``"timm>=1.0"``.
     """

@@ -177,7 +177,7 @@ def _axis(tick: float, share: bool, frame: _Frame) -> str:
     if share:
         return f"{100 * tick:.0f}%"
     step = frame.ticks[1] - frame.ticks[0] if len(frame.ticks) > 1 else 1.0
-    digits = max(0, -math.floor(math.log10(step) + 1e-9)) + (1 if step / 10 ** math.floor(math.log10(step)) % 1 else 0)
+    digits = next(count for count in range(12) if abs(round(step, count) - step) < 1e-9 * step or count == 11)
     return f"{tick:,.{digits}f}".replace(",", "\u202f").replace("-", "−") if abs(tick) < 1e6 else f"{tick:.0e}"
 
 
@@ -265,6 +265,6 @@ def _area(histogram: Histogram) -> Markup:
     middles = [(100 * (i + 0.5) / BINS, 100 - 92 * n / top) for i, n in enumerate(histogram.counts)]
     outline = "".join(f"L{x:.2f} {y:.2f}" for x, y in middles)
     mean = 50 + 50 * histogram.mean if math.isfinite(histogram.mean) else 0.0
-    return Markup(
-        '<path class="area c{}" d="M0 100{}L100 100Z"/><path class="mean c{}" d="M{:.2f} 100V84"/>'
-    ).format(color, outline, color, mean)
+    return Markup('<path class="area c{}" d="M0 100{}L100 100Z"/><path class="mean c{}" d="M{:.2f} 100V84"/>').format(
+        color, outline, color, mean
+    )

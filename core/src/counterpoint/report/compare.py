@@ -50,6 +50,11 @@ class Comparison:
     foreign: list[str]
 
     @property
+    def headings(self) -> list[str]:
+        """The names, those on other data marked."""
+        return [f"{name} (other data)" if name in self.foreign else name for name in self.names]
+
+    @property
     def warning(self) -> str:
         """What is not comparable, in a sentence; empty where all is."""
         if not self.foreign:
@@ -160,8 +165,8 @@ def _last(context: Context, metric: str) -> float | None:
 def _print(found: Comparison, console: Console) -> None:
     table = RichTable(title="Runs beside each other")
     table.add_column("", no_wrap=True)
-    for name in found.names:
-        table.add_column(escape(name), justify="right", style="yellow" if name in found.foreign else None)
+    for name, heading in zip(found.names, found.headings):
+        table.add_column(escape(heading), justify="right", style="yellow" if name in found.foreign else None)
     for label, cells in found.rows.items():
         table.add_row(escape(label), *map(escape, cells))
     if found.differing:
@@ -179,16 +184,14 @@ def _page(found: Comparison, contexts: Sequence[Context]) -> str:
         "compare.html.jinja",
         names=found.names,
         warning=found.warning,
-        numbers=Table(("", *found.names), [[label, *cells] for label, cells in found.rows.items()], "Numbers"),
+        numbers=Table(("", *found.headings), [[label, *cells] for label, cells in found.rows.items()], "Numbers"),
         curves=Grid(overlaid(found.names, contexts)),
         differing=Table(
             ("setting", *found.names), [[key, *found.settings[key]] for key in found.differing], "What differs"
         )
         if found.differing
         else "Nothing but the output directory: the settings are the same.",
-        settings=Table(
-            ("setting", *found.names), [[k, *v] for k, v in found.settings.items()], "All settings", marked
-        ),
+        settings=Table(("setting", *found.names), [[k, *v] for k, v in found.settings.items()], "All settings", marked),
     )
 
 
@@ -197,7 +200,9 @@ def overlaid(names: Sequence[str], contexts: Sequence[Context]) -> list[LineChar
     metrics = [*CURVES]
     online = next((name for context in contexts if (name := knn_metric(context.metrics))), None)
     if online is not None:
-        metrics.insert(1, ("kNN accuracy", f"val/{online}", "held-out samples; dotted: the first run's untrained encoder"))
+        metrics.insert(
+            1, ("kNN accuracy", f"val/{online}", "held-out samples; dotted: the first run's untrained encoder")
+        )
     charts = []
     for title, metric, note in metrics:
         lines = [

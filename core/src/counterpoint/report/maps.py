@@ -132,9 +132,7 @@ class Confusion:
     def __html__(self) -> str:
         if len(self.classes) > LARGEST_MATRIX:
             return Markup(self.largest().__html__())
-        head = Markup("").join(
-            Markup('<th scope="col"><span>{}</span></th>').format(name) for name in self.classes
-        )
+        head = Markup("").join(Markup('<th scope="col"><span>{}</span></th>').format(name) for name in self.classes)
         rows = Markup("").join(self._row(number, name) for number, name in enumerate(self.classes))
         return Markup(
             '<div class="scroll" role="region" aria-label="Confusion matrix" tabindex="0"><table class="confusion">'

@@ -158,13 +158,17 @@ def render(template: str, **values: Any) -> str:
     """A page of ours from its template. Values are escaped; scripts other than ours do not run (by their hash)."""
     script = _asset("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return _environment().get_template(template).render(
-        style=Markup(_asset("page.css")),
-        script=Markup(script),
-        script_hash=digest,
-        version=__version__,
-        date=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        **values,
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            style=Markup(_asset("page.css")),
+            script=Markup(script),
+            script_hash=digest,
+            version=__version__,
+            date=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+            **values,
+        )
     )
 
 
@@ -178,7 +182,9 @@ def write_page(path: Path, text: str) -> None:
         write_text(path, text)
     except OSError as error:
         todo = "Make room, or choose another --out; an older report is unharmed."
-        raise RunError(message("out", f"{path} cannot be written ({error.strerror})", "a writable file", todo)) from None
+        raise RunError(
+            message("out", f"{path} cannot be written ({error.strerror})", "a writable file", todo)
+        ) from None
 
 
 @cache

@@ -90,8 +90,11 @@ def _chart(
     lines = [Line(name, metrics[key], number) for number, (name, key) in enumerate(shown, 1) if metrics.get(key)]
     if not lines:
         return None
-    base = [level(name, metrics[key][-1][1], lines, "dash" if name == "chance" else "dot") for name, key in ends
-            if metrics.get(key)]
+    base = [
+        level(name, metrics[key][-1][1], lines, "dash" if name == "chance" else "dot")
+        for name, key in ends
+        if metrics.get(key)
+    ]
     return LineChart(title, [*lines, *base, *(level(name, value, lines) for name, value in levels)], note)
 
 

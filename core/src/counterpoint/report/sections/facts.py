@@ -6,9 +6,9 @@ from typing import Any
 
 import yaml
 
+from counterpoint.report.charts import number_whole
 from counterpoint.report.context import Context, Missing
 from counterpoint.report.section import Code, Folded, HasHtml, Section, Table, number
-from counterpoint.report.charts import number_whole
 
 
 def facts(context: Context) -> Section:

@@ -15,7 +15,7 @@ TITLE = "What is taken for what"
 
 
 def confusion(context: Context) -> Section:
-    """Confusion matrix of a linear probe: that of ``counterpoint evaluate`` on test where it ran, else a quick one on val.
+    """Confusion matrix of a linear probe: of ``counterpoint evaluate`` on test where it ran, else a quick one on val.
 
     Raises:
         Missing: no labels, or the data is gone.
