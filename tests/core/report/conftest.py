@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,13 +18,13 @@ def _toy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run; not to be written to."""
     with pytest.MonkeyPatch.context() as patch:
         eviltoy.install(patch)
         out = tmp_path_factory.mktemp("report") / "run"
         pretrain("toy/simclr", out=out, epochs=3, batch_size=32, tensorboard=False, progress=False)
-        yield out
+    return out
 
 
 @pytest.fixture
@@ -36,10 +35,10 @@ def run(trained: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def whole(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def whole(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of the finished run, with a section of the plugin."""
     with pytest.MonkeyPatch.context() as patch:
         eviltoy.install(patch, "strokes")
         out = tmp_path_factory.mktemp("page") / "report.html"
         assert write_report(trained, out).failures == []
-        yield out
+    return out

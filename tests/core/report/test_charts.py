@@ -93,7 +93,7 @@ def test_a_level_is_as_wide_as_the_lines() -> None:
 def test_charts_tell_what_they_show_to_those_who_do_not_see_it() -> None:
     line = Line("loss", [(1, 6.0), (150, 4.47)])
     html = LineChart("Loss", [line, level("chance", 6.24, [line])]).__html__()
-    assert 'aria-label="Loss over updates: loss 6.00 to 4.47; chance 6.24"' in html
+    assert 'aria-label="Loss by update: loss 6.00 to 4.47; chance 6.24"' in html
 
 
 def test_ridges_draw_each_epoch_with_both_kinds() -> None:

@@ -67,7 +67,7 @@ class LineChart:
     lines: Sequence[Line]
     note: str = ""
     share: bool = False
-    x: str = "updates"
+    x: str = "update"
 
     def __html__(self) -> str:
         drawn = [line for line in self.lines if any(math.isfinite(y) for _, y in line.points)]
@@ -84,7 +84,7 @@ class LineChart:
         """The chart in words."""
         told = [f"{line.name} {show(line.points[0][1])} to {show(line.last)}" for line in drawn if line.color]
         told += [f"{line.name} {show(line.last)}" for line in drawn if not line.color]
-        return f"{self.title} over {self.x}: {'; '.join(told)}"
+        return f"{self.title} by {self.x}: {'; '.join(told)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,8 @@ class _Frame:
         if share or 0 <= low < 0.5 * high:
             low = 0.0
         if high - low < 1e-9 * max(1.0, abs(high)):
-            low, high = low - 0.5, high + 0.5
+            room = 0.5 * abs(high) or 0.5  # all values are one: it stands in the middle
+            low, high = low - room, high + room
         ticks = nice_ticks(low, high)
         return cls(min(xs), max(xs), min(low, ticks[0]), max(high, ticks[-1]), ticks)
 
@@ -164,7 +165,7 @@ def _figure(chart: LineChart, drawn: Sequence[Line], frame: _Frame, show: Callab
         paths=paths,
         ends=ends,
         left=number_whole(frame.left),
-        right=f"{number_whole(frame.right)} {chart.x}",
+        right=f"{chart.x} {number_whole(frame.right)}",
     )
 
 
@@ -218,7 +219,7 @@ def _data(
             "name": line.name,
             "color": line.color,
             "points": [
-                [round(frame.x(x), 2), f"{number_whole(x)} {chart.x}", show(y)] for x, y in thinned(line.points)
+                [round(frame.x(x), 2), f"{chart.x} {number_whole(x)}", show(y)] for x, y in thinned(line.points)
             ],
         }
         for line in drawn

@@ -58,6 +58,11 @@ class Context:
         """Whether training went to its end."""
         return bool(self.facts)
 
+    @property
+    def stopped_by(self) -> str:
+        """Why a batch stopped the run: a number in it was not finite; empty where none did."""
+        return "" if self.finished else str(_json(self.run.path / "non-finite.json").get("reason", ""))
+
     @cached_property
     def metrics(self) -> Metrics:
         """Metric -> ``(step, value)`` pairs; empty where nothing was logged yet."""

@@ -63,8 +63,9 @@ def headline(context: Context) -> Headline:
 
 
 def _unfinished(context: Context) -> str:
+    stopped = f"It was stopped: {context.stopped_by} " if context.stopped_by else ""
     return (
-        f"This run is not finished: {context.updates} updates so far. "
+        f"This run is not finished: {context.updates} updates so far. {stopped}"
         f"To go on: counterpoint pretrain --resume {context.run.path}"
     )
 

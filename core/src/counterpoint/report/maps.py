@@ -147,8 +147,8 @@ class Confusion:
             kind = "right" if column == number else "wrong"
             told = f"{name} taken for {self.classes[column]}: {count} of {total}"
             cells.append(
-                Markup('<td class="{}{}" style="--share:{:.3f}" data-tip="{}">{}</td>').format(
-                    kind, " strong" if share > 0.5 else "", share, told, count or ""
+                Markup('<td class="{}" style="--share:{:.3f}" data-tip="{}">{}</td>').format(
+                    kind, share, told, count or ""
                 )
             )
         return Markup('<tr><th scope="row">{}</th>{}</tr>').format(name, Markup("").join(cells))

@@ -15,7 +15,7 @@ from counterpoint.types import Sample
 from counterpoint_vision.tasks.sheet import fitted
 
 SAMPLES, SIDE = 6, 96
-LOSSLESS = 64
+LOSSLESS = 32
 """Pixels up to which a picture is kept as it is; larger ones become JPEG, a tenth of the bytes."""
 
 
@@ -38,7 +38,7 @@ def _reduced(image: Tensor, side: int) -> Tensor:
 def encoded(image: Tensor) -> Picture:
     """A uint8 ``(3, H, W)`` image as PNG where it is tiny, else as JPEG."""
     picture, file = Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).numpy())), io.BytesIO()
-    if max(picture.size) <= LOSSLESS // 2:
+    if max(picture.size) <= LOSSLESS:
         picture.save(file, "PNG", optimize=True)
         return Picture(file.getvalue(), "image/png")
     picture.save(file, "JPEG", quality=82, optimize=True)
@@ -79,4 +79,5 @@ def _shown(view: Tensor, batch: Tensor) -> Tensor:
     """A normalised ``(3, H, W)`` view in the range of pixels: stretched as all views of its batch are."""
     low, high = torch.quantile(batch.float().flatten()[:100_000].cpu(), torch.tensor([0.005, 0.995]))
     share = (view.float().cpu() - low) / (high - low).clamp_min(1e-6)
-    return (255 * share.clamp(0, 1)).round().to(torch.uint8)
+    pixels: Tensor = (255 * share.clamp(0, 1)).round().to(torch.uint8)
+    return pixels
