@@ -27,7 +27,18 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         cli.main(["--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
-    for command in ("plugins", "recipes", "pretrain", "evaluate", "report", "compare", "embed", "diagnose", "doctor", "app"):
+    for command in (
+        "plugins",
+        "recipes",
+        "pretrain",
+        "evaluate",
+        "report",
+        "compare",
+        "embed",
+        "diagnose",
+        "doctor",
+        "app",
+    ):
         assert f"\n    {command} " in text
 
 

@@ -28,7 +28,7 @@ CONTRAST = """() => {
     if (!walk.currentNode.textContent.trim() || !node.checkVisibility() || node.closest("script")) continue;
     const a = light(rgb(getComputedStyle(node).color)), b = light(behind(node));
     const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    if (ratio < 4.5) low.push(`${ratio.toFixed(2)} ${node.className || node.tagName}: ${walk.currentNode.textContent.trim().slice(0, 30)}`);
+    if (ratio < 4.5) low.push(`${ratio.toFixed(2)} ${node.className || node.tagName} ${walk.currentNode.textContent}`);
   }
   return low;
 }"""

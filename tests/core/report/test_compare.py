@@ -28,7 +28,9 @@ def other(run: Path, tmp_path: Path) -> Path:
     return other
 
 
-def test_the_table_names_what_differs_and_nothing_else(run: Path, other: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_names_what_differs_and_nothing_else(
+    run: Path, other: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     found = compare_runs([run, other], console=Console(width=200))
     assert found.names == ["run", "other"]
     assert set(found.differing) == {"seed", "method.temperature"}

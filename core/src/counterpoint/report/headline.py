@@ -83,7 +83,7 @@ def _numbers(context: Context, recent: Mapping[str, float]) -> list[Number]:
     if "rank" in recent:
         made.append(Number("effective rank", number(recent["rank"]), f"of {recent['rank limit']:.0f}"))
     if "std" in recent:
-        made.append(Number("spread", number(recent["std"]), "healthy 1.00, collapsed 0"))
+        made.append(Number("spread", number(recent["std"]), "1 healthy, 0 collapsed"))
     if "positive" in recent and "negative" in recent:
         beside_score = f"different samples {number(recent['negative'])}"
         made.append(Number("similarity of views", number(recent["positive"]), beside_score))

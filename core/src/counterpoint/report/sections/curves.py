@@ -102,6 +102,11 @@ def _machine(context: Context) -> list[HasHtml]:
     made = [
         _chart(context.metrics, "Learning rate", [("rate", "train/learning_rate")]),
         _chart(context.metrics, "Gradient norm", [("norm", "train/grad_norm")]),
-        _chart(context.timing, "Samples per second", [("speed", "time/samples_per_second")], "of training, over all processes"),
+        _chart(
+            context.timing,
+            "Samples per second",
+            [("speed", "time/samples_per_second")],
+            "of training, over all processes",
+        ),
     ]
     return [chart for chart in made if chart is not None]
