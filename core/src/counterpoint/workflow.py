@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,8 @@ def _reported(train: Callable[[], Run], out: Path) -> Run:
         run = train()
     except CounterpointError:
         if is_first_process() and _mark(out) != before and _wanted(out):
-            report_after(out)
+            with suppress(KeyboardInterrupt):  # who is in a hurry still hears how to go on
+                report_after(out)
         raise
     if is_first_process() and _wanted(out):
         report_after(out)
@@ -101,8 +103,9 @@ def report_after(out: Path) -> None:
 
     try:
         report = write_report(out)
-    except CounterpointError as error:
-        print(f"The report was not written; everything else is in {out}. {error}", file=sys.stderr)
+    except Exception as error:  # a bug as well: `counterpoint report` shows it in full, and training is done already
+        reason = str(error) if isinstance(error, CounterpointError) else f"{type(error).__name__}: {error}"
+        print(f"The report was not written; everything else is in {out}. {reason}", file=sys.stderr)
         return
     tell_failures(report.failures)
     print(f"Report: {report.path}")

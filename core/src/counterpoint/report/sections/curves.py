@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from counterpoint.report.charts import Line, LineChart, level
 from counterpoint.report.context import Context, Metrics, Missing
 from counterpoint.report.section import Folded, Grid, HasHtml, Section
@@ -80,11 +82,11 @@ def _knn(metrics: Metrics, classes: int | None) -> LineChart | None:
 def _chart(
     metrics: Metrics,
     title: str,
-    shown: list[tuple[str, str]],
+    shown: Sequence[tuple[str, str]],
     note: str = "",
     *,
-    ends: list[tuple[str, str]] = [],  # noqa: B006
-    levels: list[tuple[str, float]] = [],  # noqa: B006
+    ends: Sequence[tuple[str, str]] = (),
+    levels: Sequence[tuple[str, float]] = (),
 ) -> LineChart | None:
     """A chart of the metrics that are there, with levels from metrics (``ends``) or given."""
     lines = [Line(name, metrics[key], number) for number, (name, key) in enumerate(shown, 1) if metrics.get(key)]
