@@ -11,6 +11,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from counterpoint.errors import CounterpointError
+from counterpoint.report.page import REPORT, write_report
 from counterpoint.run import Run, is_run
 from counterpoint.training import pretrain as training
 from counterpoint.training.evaluate import Evaluation, evaluate_run
@@ -82,7 +83,8 @@ def _reported(train: Callable[[], Run], out: Path) -> Run:
             with suppress(KeyboardInterrupt):  # who is in a hurry still hears how to go on
                 report_after(out)
         raise
-    if is_first_process() and _wanted(out):
+    done_before = _mark(out) == before and (out / REPORT).is_file()
+    if is_first_process() and _wanted(out) and not done_before:
         report_after(out)
     return run
 
@@ -99,8 +101,6 @@ def _wanted(out: Path) -> bool:
 
 def report_after(out: Path) -> None:
     """Write the report of what has just been done. Whatever becomes of it, what was done stays done: it only warns."""
-    from counterpoint.report.page import write_report  # the page's libraries load only where a page is written
-
     try:
         report = write_report(out)
     except Exception as error:  # a bug as well: `counterpoint report` shows it in full, and training is done already
