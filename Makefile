@@ -21,7 +21,9 @@ demo: $(VENV)/.installed ## learn an encoder from real images in under five minu
 	$(BIN)/counterpoint evaluate $(DEMO)
 	$(BIN)/counterpoint app image-search query --run $(DEMO) --samples 5 --out $(DEMO)/neighbours.png
 	@echo
-	@echo "Everything is in $(DEMO):"
+	@echo "Everything is in $(DEMO). Open this first, in a browser:"
+	@echo "  report          $(DEMO)/report.html"
+	@echo "and then:"
 	@echo "  neighbours      $(DEMO)/neighbours.png"
 	@echo "  numbers         $(DEMO)/evaluation-test.json"
 	@echo "  curves          $(DEMO)/metrics.csv ($(BIN)/tensorboard --logdir $(DEMO)/tensorboard)"

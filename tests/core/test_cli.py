@@ -28,7 +28,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         cli.main(["--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
-    names = "plugins recipes pretrain evaluate embed diagnose doctor app check new-plugin"
+    names = "plugins recipes pretrain evaluate report compare embed diagnose doctor app check new-plugin"
     for command in names.split():
         assert re.search(rf"^    {command}\s", text, re.MULTILINE), command
 
@@ -44,6 +44,8 @@ def test_errors_are_one_line_and_exit_1(capsys: pytest.CaptureFixture[str]) -> N
         (["diagnose", "nowhere"], "nowhere"),
         (["embed", "nowhere", "x", "--out", "y.parquet"], "is no run directory"),
         (["evaluate", "nowhere"], "is no run directory"),
+        (["report", "nowhere"], "is no run directory"),
+        (["compare", "nowhere", "nowhere"], "is no run directory"),
         (["pretrain", "--resume", "nowhere"], "is no run directory"),
         (["pretrain", "--resume"], "needs a value"),
         (["pretrain", "--resume", "x", "--epochs", "3"], "leave out: --epochs 3"),

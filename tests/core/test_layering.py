@@ -38,6 +38,7 @@ ALLOWED = {
     "training": WORDS | {"objectives", "nn", "methods", "evaluation", "plugin", "run"},
     "run": WORDS | {"training", "plugin"},
     "report": WORDS | {"objectives", "nn", "methods", "evaluation", "training", "plugin", "run"},
+    "workflow": WORDS | {"training", "report", "run"},  # what training and report do together
     "listing": WORDS | {"methods", "training", "plugin"},
     "doctor": WORDS | {"training", "plugin"},
     "apps": WORDS | {"plugin"},

@@ -20,6 +20,7 @@ SMALL = [
     "--max_steps=3",
     "--batch_size=32",
     "--tensorboard=false",
+    "--report=false",
     "--monitor_steps=1",
 ]
 

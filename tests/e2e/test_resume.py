@@ -21,6 +21,7 @@ SMALL = [
     "--epochs=3",
     "--batch_size=32",
     "--tensorboard=false",
+    "--report=false",
     "--monitor_steps=3",
     "--save_steps=5",
 ]

@@ -107,8 +107,8 @@ def test_what_a_wheel_holds(name: str, wheels: dict[str, Path]) -> None:
 
 
 def sources(name: str) -> list[Path]:
-    every = (path for path in (ROOT / FOLDERS[name] / "src").rglob("*") if path.suffix in (".py", ".in"))
-    found = [path for path in every if "__pycache__" not in path.parts]
+    files = [path for path in (ROOT / FOLDERS[name] / "src").rglob("*") if path.is_file()]
+    found = [path for path in files if "__pycache__" not in path.parts]  # templates and style sheets as well
     assert found
     assert (name == CORE) == any(path.suffix == ".in" for path in found), "the templates of new-plugin"
     return found
@@ -129,7 +129,7 @@ def test_the_core_alone(run: Callable[..., subprocess.CompletedProcess[str]], ta
     done = run([CORE], *CLI, "new-plugin", "weather")
     assert "counterpoint-weather is a package" in done.stdout, done.stderr
     done = run([CORE], "-c", "import counterpoint as cp; print(cp.pretrain.__module__, cp.Towers.__name__)")
-    assert done.stdout.split() == ["counterpoint.training.pretrain", "Towers"], done.stderr
+    assert done.stdout.split() == ["counterpoint.workflow", "Towers"], done.stderr
 
 
 def test_the_plugin_beside_the_core(
@@ -154,6 +154,8 @@ def test_the_plugin_beside_the_core(
     ]
     done = run([CORE, VISION], *CLI, *words, "--out", "run", "--encoder.width", "8")
     assert done.returncode == 0, done.stderr
+    assert "Report: run/report.html" in done.stdout
+    assert "A section" not in done.stderr
     code = "import counterpoint as cp; r = cp.load('run'); print(r.encoder.__class__.__module__, r.plugin.__module__)"
     done = run([CORE, VISION], "-c", f"{code}; import counterpoint_vision as v; print(v.__file__)")
     assert done.stdout.split()[0].startswith("counterpoint_vision.encoders"), done.stderr

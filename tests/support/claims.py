@@ -58,7 +58,7 @@ def measure(trial: Trial, split: str, quick: bool) -> dict[str, Any]:
     path = trial.folder / f"evaluation-{split}.json"
     if not path.is_file():
         if not (trial.folder / "run.json").is_file():
-            _command(["pretrain", *trial.options(), "--out", str(trial.folder), "--overwrite"])
+            _command(["pretrain", *trial.options(), "--out", str(trial.folder), "--overwrite", "--report", "false"])
         _command(["evaluate", str(trial.folder), "--split", split, *(["--quick"] if quick else [])])
     rows = json.loads(path.read_text(encoding="utf-8"))["metrics"]
     run = json.loads((trial.folder / "run.json").read_text(encoding="utf-8"))

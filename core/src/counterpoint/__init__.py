@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from counterpoint.parts import Dataset, Encoder, Task, Towers, Views
     from counterpoint.plugin import Part, Plugin
     from counterpoint.run import Run, load
-    from counterpoint.training.evaluate import evaluate_run as evaluate
-    from counterpoint.training.pretrain import pretrain
     from counterpoint.types import Batch, Damaged, Encoding, Sample, Step, View
+    from counterpoint.workflow import evaluate, pretrain
 
 _WHERE = {
     "Batch": "types",
@@ -39,9 +38,9 @@ _WHERE = {
     "Towers": "parts",
     "View": "types",
     "Views": "parts",
-    "evaluate": "training.evaluate:evaluate_run",
+    "evaluate": "workflow",
     "load": "run",
-    "pretrain": "training.pretrain",
+    "pretrain": "workflow",
 }
 
 __all__ = [

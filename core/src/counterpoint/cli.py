@@ -17,6 +17,8 @@ EXAMPLES = """examples:
   counterpoint recipes                                   every plugin/method that can be trained
   counterpoint pretrain vision/simclr --data photos/ --out runs/photos
   counterpoint evaluate runs/photos                      how good is it, beside honest baselines
+  counterpoint report runs/photos                        how it went, as one page to look at
+  counterpoint compare runs/photos runs/again            several runs beside each other
   counterpoint embed runs/photos photos/ --out photos.parquet
   counterpoint diagnose runs/photos                      is it learning? in plain words
   counterpoint app                                       the apps: a task with a face
@@ -83,6 +85,22 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--split", choices=("val", "test"), default="test", help="what is measured (default: test)")
     evaluate.add_argument("--quick", action="store_true", help="kNN and geometry only: seconds instead of minutes")
     evaluate.add_argument("--out", type=Path, help="JSON file (default: RUN/evaluation-<split>.json)")
+    report = command(
+        "report",
+        _report,
+        "write the report of a run, finished or not: one HTML file with pictures that opens offline",
+        epilog="example:\n  counterpoint report runs/photos --out photos.html",
+    )
+    report.add_argument("run_path", metavar="RUN", type=Path, help="run directory")
+    report.add_argument("--out", type=Path, help="HTML file (default: RUN/report.html)")
+    compare = command(
+        "compare",
+        _compare,
+        "lay runs beside each other: a table here, and a page with curves",
+        epilog="example:\n  counterpoint compare runs/simclr runs/moco --out compare.html",
+    )
+    compare.add_argument("run_paths", metavar="RUN", type=Path, nargs="+", help="run directories, two or more")
+    compare.add_argument("--out", type=Path, default=Path("compare.html"), help="HTML file (default: compare.html)")
     embed = command(
         "embed",
         _embed,
@@ -166,7 +184,7 @@ def _pretrain_words(words: list[str]) -> int:
     if words and "/" in words[0] and not words[0].startswith("-"):
         plugins.get(words[0].partition("/")[0])  # what is missing or broken is told before torch is loaded
     from counterpoint.training import config as configs
-    from counterpoint.training.pretrain import resume_run, start_run
+    from counterpoint.workflow import resume_run, start_run
 
     resume = _take(words, "--resume", value=True)
     if resume is not None:
@@ -213,10 +231,28 @@ def _doctor(_: argparse.Namespace) -> int:
 
 
 def _evaluate(parsed: argparse.Namespace) -> int:
-    from counterpoint.training.evaluate import evaluate_run, show
+    from counterpoint.training.evaluate import show
+    from counterpoint.workflow import evaluate
 
-    found = evaluate_run(parsed.run_path, data=parsed.data, split=parsed.split, out=parsed.out, quick=parsed.quick)
+    found = evaluate(parsed.run_path, data=parsed.data, split=parsed.split, out=parsed.out, quick=parsed.quick)
     show(found)
+    return 0
+
+
+def _report(parsed: argparse.Namespace) -> int:
+    from counterpoint.report.page import write_report
+    from counterpoint.workflow import tell_failures
+
+    report = write_report(parsed.run_path, parsed.out)
+    print(f"Report: {report.path}")
+    tell_failures(report.failures)
+    return 1 if report.failures else 0
+
+
+def _compare(parsed: argparse.Namespace) -> int:
+    from counterpoint.report.compare import compare_runs
+
+    compare_runs(parsed.run_paths, parsed.out)
     return 0
 
 

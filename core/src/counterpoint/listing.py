@@ -9,7 +9,7 @@ from counterpoint.methods.registry import METHODS
 from counterpoint.plugin import Found, Part
 from counterpoint.training.needs import lacks, methods_of
 
-KINDS = ("datasets", "views", "encoders", "tasks", "methods")
+KINDS = ("datasets", "views", "encoders", "tasks", "methods", "report")
 
 
 def show_plugins() -> int:

@@ -32,7 +32,7 @@ class Part:
     """One thing that a plugin supplies.
 
     Attributes:
-        target: ``"module:attribute"`` of a class.
+        target: ``"module:attribute"`` of a class, or of a function for thumbnails and sections of the report.
         summary: one line for the listings.
         capabilities: for encoders, what they can do; a method declares what it needs.
         example: arguments with which the conformance kit may build the part anywhere in a second: ``{"source": "toy"}``
@@ -48,7 +48,7 @@ class Part:
     exempt: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def load(self) -> Any:
-        """The class itself (imports its module)."""
+        """The class or function itself (imports its module)."""
         return _named(self.target)
 
     def arguments(self, folder: Path) -> dict[str, Any]:
@@ -81,6 +81,9 @@ class Plugin:
         methods: name -> `Part`; the core's run without being named here.
         recipes: method name -> settings that differ from the method's defaults (the keys of a configuration file);
             a method without an entry runs with its own defaults.
+        thumbnail: function ``(sample, side) -> Picture or str`` that shows a sample to a person (see
+            `counterpoint.report`); without it the report shows names.
+        report: name -> function ``(context) -> Section or None``: sections that the plugin adds to the report.
         requires: requirement strings checked before anything is imported, e.g. ``"timm>=1.0"``.
     """
 
@@ -93,6 +96,8 @@ class Plugin:
     tasks: Mapping[str, Part] = field(default_factory=dict)
     methods: Mapping[str, Part] = field(default_factory=dict)
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    thumbnail: Part | None = None
+    report: Mapping[str, Part] = field(default_factory=dict)
     requires: tuple[str, ...] = ()
 
     def part(self, kind: str, name: str) -> Part:

@@ -324,9 +324,9 @@ def test_the_methods_name_comes_from_the_configuration(tmp_path: Path, config: s
 
 def test_the_batch_that_stopped_a_run_counts_until_the_run_went_past_it(tmp_path: Path) -> None:
     written(tmp_path, numbers())
-    (tmp_path / "non-finite.json").write_text(json.dumps({"step": 400, "loss": "nan"}))
+    (tmp_path / "non-finite.json").write_text(json.dumps({"step": 400, "reason": "NaN"}))
     assert diagnose(tmp_path).state == "diverged"
-    (tmp_path / "non-finite.json").write_text(json.dumps({"step": 300, "loss": "nan"}))
+    (tmp_path / "non-finite.json").write_text(json.dumps({"step": 300, "reason": "NaN"}))
     assert diagnose(tmp_path).state == "healthy"
 
 

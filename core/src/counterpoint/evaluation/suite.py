@@ -55,6 +55,7 @@ def evaluate_arrays(
     recall: Sequence[int] = (1, 5),
     views: tuple[Tensor, Tensor] | None = None,
     quick: bool = False,
+    predictions: dict[str, Tensor] | None = None,
 ) -> dict[str, float]:
     """Metrics of ``features[split]``; a metric's name carries its protocol.
 
@@ -74,6 +75,8 @@ def evaluate_arrays(
         recall: ranks of ``recall@K``.
         views: two ``(N, D)`` embeddings of two views of the same samples of that split.
         quick: of the label metrics only the kNN, which needs seconds where the probes need minutes.
+        predictions: where given, the linear probe's answers are put here under the metric's name: ``(M,)`` class
+            indices of the measured rows whose label is known.
 
     Returns:
         Where labels allow: ``knn[k=20,T=0.07]`` (see `neighbour_counts`), ``linear[lbfgs]`` (up to 2,048 dimensions),
@@ -100,7 +103,7 @@ def evaluate_arrays(
         val = known.get("val") if split == "test" else None
         metrics |= _knn(bank, asked, temperature)
         if not quick:
-            metrics |= _linear(bank, asked, val, seed)
+            metrics |= _linear(bank, asked, val, seed, {} if predictions is None else predictions)
             metrics |= _few(bank, asked, shots, draws, seed)
             metrics |= _retrieval(bank, asked, recall, seed)
             metrics |= cluster_agreement(asked.x, asked.y, seed=seed)
@@ -144,11 +147,14 @@ def _knn(bank: _Split, asked: _Split, temperature: float) -> dict[str, float]:
     return metrics
 
 
-def _linear(bank: _Split, asked: _Split, val: _Split | None, seed: int) -> dict[str, float]:
+def _linear(
+    bank: _Split, asked: _Split, val: _Split | None, seed: int, predictions: dict[str, Tensor]
+) -> dict[str, float]:
     if bank.x.shape[1] > WIDEST_PROBE:
         return {}
     chosen_on = (val.x, val.y) if val is not None and len(val.y) else None
     probe = linear_probe(bank.x, bank.y, asked.x, val=chosen_on, seed=seed)
+    predictions["linear[lbfgs]"] = probe.predictions
     return _scored("linear[lbfgs]", probe.predictions, asked)
 
 

@@ -71,6 +71,8 @@ def evaluate_run(
     console = Console()
     used = {name: rows for name, rows in dataset.splits().items() if name != "test" or split == "test"}
     rows: dict[str, dict[str, float]] = {}
+    answers: dict[str, Tensor] = {}  # of the learnt encoder's probe
+    confusion: dict[str, Any] | None = None
     with bar(console) as progress:
         for name, encode in _encoders(run).items():
             work = progress.add_task(name, total=sum(len(i) for i in used.values()))
@@ -81,15 +83,18 @@ def evaluate_run(
             found = {
                 s: embed(encode, run.views, dataset, i.tolist(), device=run.device, tick=tick) for s, i in used.items()
             }
-            rows[name] = _measure(found, split, run, quick, _two_views(encode, run, dataset, used[split]))
+            views = _two_views(encode, run, dataset, used[split])
+            rows[name] = _measure(found, split, run, quick, views, answers if name == LEARNT else None)
             if name == RAW and not quick:
                 rows[PCA] = _measure(_reduced(found), split, run, quick)
             if name == LEARNT:
+                confusion = _confusion(dataset, found[split], answers)
                 for embedded in found.values():
                     tell_damaged(console, embedded)
     classes = None if dataset.classes is None else len(dataset.classes)
     path = out or run.path / f"evaluation-{split}.json"
-    write_text(path, json.dumps(_facts(run, dataset, split, rows), indent=2) + "\n")
+    facts = {**_facts(run, dataset, split, rows), "classes": classes, "confusion": confusion}
+    write_text(path, json.dumps(facts, indent=2) + "\n")
     return Evaluation(rows, split, classes, path)
 
 
@@ -111,12 +116,36 @@ def _reduced(found: dict[str, Embedded]) -> dict[str, Embedded]:
 
 
 def _measure(
-    found: dict[str, Embedded], split: str, run: Run, quick: bool, views: tuple[Tensor, Tensor] | None = None
+    found: dict[str, Embedded],
+    split: str,
+    run: Run,
+    quick: bool,
+    views: tuple[Tensor, Tensor] | None = None,
+    answers: dict[str, Tensor] | None = None,
 ) -> dict[str, float]:
     features = {s: e.features for s, e in found.items()}
     labels = {s: e.labels for s, e in found.items() if e.labels is not None}
     seed = int(run.config["seed"])
-    return evaluate_arrays(features, labels or None, split=split, seed=seed, views=views, quick=quick)
+    return evaluate_arrays(
+        features, labels or None, split=split, seed=seed, views=views, quick=quick, predictions=answers
+    )
+
+
+def confusion_counts(true: Tensor, predicted: Tensor, classes: int) -> np.ndarray:
+    """``(classes, classes)`` counts: rows are the true classes, columns the predicted."""
+    pairs = torch.bincount(true.cpu() * classes + predicted.cpu(), minlength=classes**2)
+    counts: np.ndarray = pairs.reshape(classes, classes).numpy()
+    return counts
+
+
+def _confusion(dataset: Dataset, measured: Embedded, answers: dict[str, Tensor]) -> dict[str, Any] | None:
+    """What the learnt encoder's probe took for what; None where there was no probe."""
+    if not answers or measured.labels is None or dataset.classes is None:
+        return None
+    ((metric, predicted),) = answers.items()
+    true = measured.labels[measured.labels >= 0]
+    counts = confusion_counts(true, predicted, len(dataset.classes))
+    return {"metric": metric, "classes": dataset.classes, "counts": counts.tolist()}
 
 
 @torch.no_grad()

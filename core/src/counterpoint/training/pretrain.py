@@ -6,7 +6,7 @@ import logging
 import shutil
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -49,22 +49,12 @@ COPIES = 3  # the old checkpoint, the new one while it is written, and the encod
 
 
 def pretrain(recipe: str | None = None, *, resume: str | Path | None = None, **settings: Any) -> Run:
-    """Learn an encoder from unlabelled data.
-
-    ::
-
-        run = cp.pretrain("vision/simclr", data="photos/", epochs=20)
-        run = cp.pretrain("vision/simclr", data="photos/", method={"objective": "DCL"}, batch_size=64)
-        run = cp.pretrain(resume="runs/photos")
+    """Learn an encoder from unlabelled data; as `counterpoint.pretrain`, but without the report.
 
     Args:
         recipe: ``plugin/method``.
         resume: go on with the unfinished run in this directory; nothing else may be given then.
-        settings: any setting of the command line; nested ones as dictionaries. ``counterpoint pretrain --help`` lists
-            them. ``overwrite=True`` starts again in a directory that holds a run.
-
-    Returns:
-        The finished run.
+        settings: any setting of the command line, and ``overwrite``.
 
     Raises:
         ConfigError: a setting that is not right.
@@ -76,9 +66,18 @@ def pretrain(recipe: str | None = None, *, resume: str | Path | None = None, **s
             raise ConfigError("resume repeats the run as it was configured: give it alone, without other settings")
         return resume_run(Path(resume))
     overwrite = bool(settings.pop("overwrite", False))
+    return start_run(configured(recipe, settings), overwrite=overwrite)
+
+
+def configured(recipe: str | None, settings: Mapping[str, Any]) -> Namespace:
+    """The complete configuration from a recipe and keywords.
+
+    Raises:
+        ConfigError: a setting that is not right.
+    """
     arguments = [recipe] if recipe is not None else []
     clean = {key: str(value) if isinstance(value, Path) else value for key, value in settings.items()}
-    return start_run(configs.parse([*arguments, *configs.flatten(clean)]), overwrite=overwrite)
+    return configs.parse([*arguments, *configs.flatten(clean)])
 
 
 def start_run(config: Namespace, *, overwrite: bool = False) -> Run:

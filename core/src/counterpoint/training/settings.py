@@ -65,6 +65,7 @@ class Settings:
         max_steps: stop after so many steps (schedules follow it); null: epochs decide.
         tensorboard: write TensorBoard logs beside metrics.csv.
         progress: show the progress bar.
+        report: write report.html at the end (seconds; `counterpoint report` writes it at any time).
     """
 
     epochs: int = 20
@@ -85,6 +86,7 @@ class Settings:
     max_steps: int | None = None
     tensorboard: bool = True
     progress: bool = True
+    report: bool = True
 
     def __post_init__(self) -> None:
         smallest = {"epochs": 1, "batch_size": 2, "micro_batch": 1, "workers": 0, "threads": 1, "num_nodes": 1}

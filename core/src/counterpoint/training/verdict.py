@@ -105,7 +105,7 @@ def diagnose(run: str | Path) -> Verdict:
     if stopped.is_file():
         found = json.loads(stopped.read_text(encoding="utf-8"))
         if found["step"] >= last:  # else the run was resumed and went past it
-            metrics["train/loss"] = [*metrics.get("train/loss", []), (found["step"], float(found["loss"]))]
+            metrics["train/loss"] = [*metrics.get("train/loss", []), (found["step"], math.nan)]
     return verdict(metrics, _method(run))
 
 

@@ -75,5 +75,7 @@ plugin = Plugin(
         "vicreg": {"views": "byol"},
         "dino": {"views": "dino"},
     },
+    thumbnail=Part("counterpoint_vision.report:thumbnail", "the image, small"),
+    report={"views": Part("counterpoint_vision.report:views", "training samples beside the views compared")},
     requires=("timm>=1.0", "torchvision>=0.21", "pillow>=10.1", "scikit-image>=0.22"),
 )

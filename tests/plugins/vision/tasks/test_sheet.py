@@ -50,9 +50,9 @@ def test_small_images_are_enlarged_by_a_whole_factor_without_smoothing(tmp_path)
 
 
 def test_large_and_oblong_images_fit_their_tile():
-    assert sheet._fitted(image(300, 600), 128).size == (128, 64)
-    assert sheet._fitted(image(4000, 10), 128).size == (1, 128)
-    assert sheet._fitted(image(50, 20), 128).size == (40, 100)
+    assert sheet.fitted(image(300, 600), 128).size == (128, 64)
+    assert sheet.fitted(image(4000, 10), 128).size == (1, 128)
+    assert sheet.fitted(image(50, 20), 128).size == (40, 100)
 
 
 def test_frames_tell_whether_classes_agree(tmp_path):

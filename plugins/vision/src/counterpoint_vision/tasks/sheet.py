@@ -110,7 +110,7 @@ def _tile(
     sheet: Image.Image, draw: ImageDraw.ImageDraw, tile: Tile, corner: tuple[int, int], agrees: bool | None
 ) -> None:
     x, y = corner
-    image = _fitted(tile.image, SIDE - 2 * FRAME)
+    image = fitted(tile.image, SIDE - 2 * FRAME)
     inset = (SIDE - image.width) // 2, (SIDE - image.height) // 2
     frame = _RULE if agrees is None else _RIGHT if agrees else _WRONG
     box = (x + inset[0], y + inset[1], x + inset[0] + image.width - 1, y + inset[1] + image.height - 1)
@@ -143,8 +143,16 @@ def _cut(text: str, fits: Callable[[str], bool]) -> str:
     return ""
 
 
-def _fitted(image: Tensor, side: int) -> Image.Image:
-    """The image with its longer side at most ``side``: small ones enlarged by a whole factor, large ones reduced."""
+def fitted(image: Tensor, side: int) -> Image.Image:
+    """The image with its longer side at most ``side``: small ones enlarged by a whole factor, large ones reduced.
+
+    Args:
+        image: uint8 ``(3, H, W)``.
+        side: pixels.
+
+    Raises:
+        ShapeError: another type or shape.
+    """
     if image.dim() != 3 or image.shape[0] != 3 or str(image.dtype) != "torch.uint8":
         raise ShapeError(message("image", f"{image.dtype} {tuple(image.shape)}", "uint8 (3, H, W)"))
     picture = Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy()))

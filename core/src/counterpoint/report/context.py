@@ -1,0 +1,185 @@
+"""What a section of the report may look at. Everything is read when first asked for, and at most once."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from counterpoint.errors import CounterpointError
+from counterpoint.parts import Dataset
+from counterpoint.report.section import Preview
+from counterpoint.run import Run
+from counterpoint.training.data import mix
+from counterpoint.training.embedding import Embedded
+from counterpoint.training.logs import TIMING, read_metrics
+from counterpoint.training.scores import Histogram, read_scores
+from counterpoint.training.verdict import Verdict, diagnose
+from counterpoint.types import Damaged
+
+HELD_OUT, BANK = 1000, 2000
+"""Samples of val and train, at most, that are embedded for the report."""
+SIDE = 64
+"""Pixels of a thumbnail's longer side."""
+Metrics = dict[str, list[tuple[int, float]]]
+
+
+class Missing(Exception):
+    """What a section needs is not there, and no bug is to blame; the text says what, and what would bring it."""
+
+
+class Context:
+    """A run as the report sees it.
+
+    The test split is never opened here: numbers of it come from ``evaluation-test.json`` alone.
+
+    Args:
+        run: the run.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The complete configuration."""
+        return self.run.config
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """``run.json``: digest, seconds, versions, machine; empty while the run is not finished."""
+        return _json(self.run.path / "run.json")
+
+    @property
+    def finished(self) -> bool:
+        """Whether training went to its end."""
+        return bool(self.facts)
+
+    @property
+    def stopped_by(self) -> str:
+        """Why a batch stopped the run: a number in it was not finite; empty where none did."""
+        return "" if self.finished else str(_json(self.run.path / "non-finite.json").get("reason", ""))
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """Metric -> ``(step, value)`` pairs; empty where nothing was logged yet."""
+        return read_metrics(self.run.path) if (self.run.path / "metrics.csv").is_file() else {}
+
+    @cached_property
+    def timing(self) -> Metrics:
+        """The same for what depends on the clock."""
+        path = self.run.path / TIMING
+        return read_metrics(path) if path.is_file() else {}
+
+    @cached_property
+    def scores(self) -> list[Histogram]:
+        """Histograms of positive and negative scores, epoch by epoch."""
+        return read_scores(self.run.path)
+
+    @cached_property
+    def verdict(self) -> Verdict | None:
+        """Is it learning? None where nothing was logged yet."""
+        return diagnose(self.run.path) if self.metrics else None
+
+    @property
+    def updates(self) -> int:
+        """Optimiser updates done."""
+        return max((points[-1][0] for points in self.metrics.values() if points), default=0)
+
+    def evaluation(self, split: str) -> dict[str, Any]:
+        """What ``counterpoint evaluate --split`` wrote; empty where it did not run."""
+        return _json(self.run.path / f"evaluation-{split}.json")
+
+    @property
+    def measured(self) -> dict[str, Any]:
+        """The evaluation to show: of the test split where there is one, else of val; empty where there is none."""
+        return self.evaluation("test") or self.evaluation("val")
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The run's data.
+
+        Raises:
+            Missing: it is not where it was, or its plugin or the encoder is not there.
+        """
+        if not (self.run.path / "encoder").is_dir():
+            raise Missing("This needs the trained encoder, which is written when the run is finished.")
+        try:
+            return self.run.open()
+        except CounterpointError as error:
+            raise Missing(f"This needs the run's data, which cannot be opened: {error}") from error
+
+    @property
+    def classes(self) -> int | None:
+        """Number of classes, or None where there are none or the data is gone."""
+        try:
+            return len(self.dataset.classes) if self.dataset.classes else None
+        except Missing:
+            return None
+
+    @cached_property
+    def held_out(self) -> Embedded:
+        """Embeddings of a fixed draw of the validation split.
+
+        Raises:
+            Missing: the data is gone, or none of it can be read.
+        """
+        return self._embedded("val", HELD_OUT)
+
+    @cached_property
+    def bank(self) -> Embedded:
+        """Embeddings of a fixed draw of the training split: where neighbours are looked for, and probes are fitted.
+
+        Raises:
+            Missing: the data is gone, or none of it can be read.
+        """
+        return self._embedded("train", BANK)
+
+    def _embedded(self, split: str, largest: int) -> Embedded:
+        rows = self.dataset.splits()[split]
+        if not len(rows):
+            raise Missing(f"This run's data has no {_LONG[split]} sample.")
+        draw = np.random.default_rng(mix(self.config["seed"], "report", split)).permutation(rows)[:largest]
+        found = self.run.features(self.dataset, np.sort(draw).tolist())
+        if not len(found.index):
+            first = found.damaged[0]
+            raise Missing(f"None of {len(draw)} {_LONG[split]} samples can be read: {first.name} ({first.reason}), …")
+        return found
+
+    def preview(self, index: int, side: int = SIDE) -> Preview:
+        """What a person sees of sample ``index``: the plugin's thumbnail, else its name."""
+        sample = self.dataset[index]
+        if isinstance(sample, Damaged):
+            return f"{sample.name}: {sample.reason}"
+        part = self.run.plugin.thumbnail
+        made: Preview = part.load()(sample, side) if part is not None else self.dataset.name(index)
+        return made
+
+    def class_name(self, label: int | None) -> str:
+        """Name of a class; empty where it is not known."""
+        if label is None or label < 0:
+            return ""
+        names = self.dataset.classes
+        return names[label] if names and label < len(names) else f"class {label}"
+
+    def caption(self, index: int, label: int | None) -> str:
+        """The class, or the sample's name where it has none."""
+        return self.class_name(label) or self.dataset.name(index)
+
+
+_LONG = {"train": "training", "val": "validation"}
+
+
+def labels_of(found: Embedded) -> list[int]:
+    """The label of each row, -1 for unknown."""
+    return [-1] * len(found.index) if found.labels is None else found.labels.tolist()
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    loaded = json.loads(path.read_text(encoding="utf-8"))
+    return loaded if isinstance(loaded, dict) else {}

@@ -1,0 +1,93 @@
+"""The top of the page: the verdict in plain words, and the numbers that matter beside what they are measured by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from counterpoint.report.context import Context
+from counterpoint.report.section import number, percent
+from counterpoint.report.sections.curves import knn_metric
+
+WORDS = {
+    "healthy": ("good", "It is learning."),
+    "collapsed": ("bad", "It has collapsed."),
+    "dimensional collapse": ("bad", "It uses too few dimensions."),
+    "at chance": ("bad", "It has not learnt: the loss is at chance."),
+    "diverged": ("bad", "It has diverged."),
+    "too early": ("open", "It is too early to say."),
+    "not better than untrained": ("bad", "It is no better than an untrained encoder."),
+}
+"""State of a verdict -> tone, and the headline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number beside its measure."""
+
+    name: str
+    value: str
+    beside: str
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """The top of the page.
+
+    Attributes:
+        tone: ``"good"``, ``"bad"`` or ``"open"``.
+        title: the verdict in a sentence.
+        text: the numbers that decided.
+        advice: cause and remedy, empty where all is well.
+        numbers: the few that matter.
+        notice: that the run is not finished; empty where it is.
+    """
+
+    tone: str
+    title: str
+    text: str
+    advice: str
+    numbers: list[Number]
+    notice: str
+
+
+def headline(context: Context) -> Headline:
+    """Verdict and numbers of a run."""
+    notice = "" if context.finished else _unfinished(context)
+    verdict = context.verdict
+    if verdict is None:
+        return Headline("open", "Nothing to judge yet.", "No update was logged.", "", [], notice)
+    tone, title = WORDS[verdict.state]
+    advice = f"Likely cause: {verdict.cause}. Try: {verdict.remedy}." if verdict.remedy else ""
+    return Headline(tone, title, verdict.text, advice, _numbers(context, verdict.numbers), notice)
+
+
+def _unfinished(context: Context) -> str:
+    stopped = f"It was stopped: {context.stopped_by} " if context.stopped_by else ""
+    return (
+        f"This run is not finished: {context.updates} updates so far. {stopped}"
+        f"To go on: counterpoint pretrain --resume {context.run.path}"
+    )
+
+
+def _numbers(context: Context, recent: Mapping[str, float]) -> list[Number]:
+    """The verdict's own numbers: means over the last fifth of the run, so that text and tiles say the same."""
+    made, knn = [], knn_metric(context.metrics)
+    if knn is not None:
+        beside = [f"untrained {percent(recent['untrained knn'])}"] if "untrained knn" in recent else []
+        beside += [f"chance {percent(1 / context.classes)}"] if context.classes else []
+        made.append(Number("kNN accuracy", percent(recent["knn"]), ", ".join(beside)))
+    if "loss" in recent:
+        beside_loss = f"chance {number(recent['chance'])}" if "chance" in recent else "no chance level"
+        made.append(Number("loss", number(recent["loss"]), beside_loss))
+    if "rank" in recent:
+        made.append(Number("effective rank", number(recent["rank"]), f"of {recent['rank limit']:.0f}"))
+    if "std" in recent:
+        made.append(Number("spread", number(recent["std"]), "1 healthy, 0 collapsed"))
+    if "positive" in recent and "negative" in recent:
+        beside_score = f"different samples {number(recent['negative'])}"
+        made.append(Number("similarity of views", number(recent["positive"]), beside_score))
+    if context.finished:
+        seconds = f"{number(context.facts['seconds'])} s in all"
+        made.append(Number("samples per second", number(context.facts["samples_per_second"]), seconds))
+    return made

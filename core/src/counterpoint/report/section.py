@@ -1,0 +1,199 @@
+"""A section of the report and what it is made of. Strings are escaped wherever they come to stand."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from markupsafe import Markup
+
+Mark = Literal["", "query", "same", "other"]
+
+
+class HasHtml(Protocol):
+    """Anything that renders itself; `markupsafe` and the page's template know the protocol."""
+
+    def __html__(self) -> str:
+        """HTML in which everything untrusted is escaped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An encoded image.
+
+    Attributes:
+        data: bytes of a PNG, JPEG or WebP file.
+        media_type: ``"image/png"``, ``"image/jpeg"`` or ``"image/webp"``.
+    """
+
+    data: bytes
+    media_type: Literal["image/png", "image/jpeg", "image/webp"] = "image/png"
+
+    @property
+    def uri(self) -> str:
+        """The picture as a ``data:`` address, so that the page needs no other file."""
+        return f"data:{self.media_type};base64,{base64.b64encode(self.data).decode()}"
+
+
+Preview = Picture | str
+"""What a person sees of a sample: a picture, or text for modalities that are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One section.
+
+    Attributes:
+        title: heading.
+        lead: one or two sentences below it: what is shown, and how to read it.
+        parts: in order; strings become paragraphs, the rest renders itself.
+    """
+
+    title: str
+    lead: str = ""
+    parts: Sequence[str | HasHtml] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One sample of a gallery.
+
+    Attributes:
+        preview: what a person sees of it.
+        caption: one line below.
+        note: a second line, e.g. the score.
+        mark: whether it is a query, of the query's class, or of another.
+    """
+
+    preview: Preview
+    caption: str = ""
+    note: str = ""
+    mark: Mark = ""
+
+    def __html__(self) -> str:
+        if isinstance(self.preview, Picture):
+            shown = Markup('<img src="{}" alt="{}">').format(self.preview.uri, self.caption)
+        else:
+            shown = Markup('<span class="text">{}</span>').format(self.preview)
+        return Markup(
+            '<figure class="tile {mark}"><div>{shown}</div><figcaption><span>{sign}{caption}</span>'
+            "<small>{note}</small></figcaption></figure>"
+        ).format(mark=self.mark, shown=shown, sign=_SIGNS[self.mark], caption=self.caption, note=self.note)
+
+
+_SIGNS: dict[Mark, str | Markup] = {
+    "": "",
+    "query": "",
+    "same": Markup('<b class="sign" title="the query\'s class">✓ </b>'),
+    "other": Markup('<b class="sign" title="another class">✗ </b>'),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """Rows of samples.
+
+    Attributes:
+        rows: tiles, row by row.
+        label: what a screen reader calls it.
+    """
+
+    rows: Sequence[Sequence[Tile]]
+    label: str
+
+    def __html__(self) -> str:
+        rows = [Markup('<div class="row">{}</div>').format(Markup("").join(row)) for row in self.rows]
+        return Markup('<div class="gallery" role="group" aria-label="{}">{}</div>').format(
+            self.label, Markup("").join(rows)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table; the first column names the row.
+
+    Attributes:
+        head: headings.
+        rows: cells; numbers are set right.
+        label: what a screen reader calls it.
+        marked: numbers of rows that stand out.
+    """
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    label: str
+    marked: frozenset[int] = field(default_factory=frozenset)
+
+    def __html__(self) -> str:
+        head = Markup("").join(Markup('<th scope="col">{}</th>').format(cell) for cell in self.head)
+        rows = []
+        for number, (first, *cells) in enumerate(self.rows):
+            name = Markup('<th scope="row">{}</th>').format(first)
+            rest = Markup("").join(Markup("<td>{}</td>").format(cell) for cell in cells)
+            kind = Markup(' class="marked"') if number in self.marked else Markup("")
+            rows.append(Markup("<tr{}>{}{}</tr>").format(kind, name, rest))
+        return Markup(
+            '<div class="scroll" role="region" aria-label="{label}" tabindex="0"><table>'
+            "<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+        ).format(label=self.label, head=head, rows=Markup("").join(rows))
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """Something long behind a line that opens it."""
+
+    summary: str
+    content: HasHtml | str
+
+    def __html__(self) -> str:
+        return Markup("<details><summary>{}</summary>{}</details>").format(self.summary, self.content)
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Text as it is, line by line."""
+
+    text: str
+
+    def __html__(self) -> str:
+        return Markup('<pre tabindex="0"><code>{}</code></pre>').format(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Parts beside each other where there is room."""
+
+    parts: Sequence[HasHtml]
+
+    def __html__(self) -> str:
+        return Markup('<div class="grid">{}</div>').format(Markup("").join(self.parts))
+
+
+def number(value: float | None) -> str:
+    """A number for people: three significant digits, thousands apart; "–" for nothing, "not a number" for NaN."""
+    if value is None:
+        return "–"
+    if not math.isfinite(value):
+        return "not a number" if math.isnan(value) else f"{'−' if value < 0 else ''}∞"
+    size = abs(value)
+    if size >= 1000:
+        text = f"{value:,.0f}".replace(",", "\u202f")
+    elif size >= 100:
+        text = f"{value:.0f}"
+    elif size >= 10:
+        text = f"{value:.1f}"
+    elif size >= 0.1 or size == 0:
+        text = f"{value:.2f}"
+    elif size >= 0.001:
+        text = f"{value:.3f}"
+    else:
+        text = f"{value:.1e}"
+    return text.replace("-", "−")
+
+
+def percent(value: float | None) -> str:
+    """A share as a percentage with one digit after the point."""
+    return f"{100 * value:.1f}%" if value is not None and math.isfinite(value) else number(value)

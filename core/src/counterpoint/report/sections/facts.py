@@ -1,0 +1,58 @@
+"""What was run, on what, with what, and how fast."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from counterpoint.report.charts import number_whole
+from counterpoint.report.context import Context, Missing
+from counterpoint.report.section import Code, Folded, HasHtml, Section, Table, number
+
+
+def facts(context: Context) -> Section:
+    """Data, digest, versions, machine, seconds, samples per second, and the complete configuration."""
+    parts: list[str | HasHtml] = [
+        Table(("", ""), _rows(context), "Facts of the run"),
+        Folded("Complete configuration", Code(yaml.safe_dump(context.config, sort_keys=False, allow_unicode=True))),
+    ]
+    lead = "Everything that the numbers above depend on. The configuration, fed back, repeats the run."
+    return Section("The run", lead, parts)
+
+
+def _rows(context: Context) -> list[list[str]]:
+    config, found = context.config, context.facts
+    rows = [["recipe", str(config.get("recipe"))], ["data", str(config.get("data"))]]
+    rows += [["data digest", _digest(context)]]
+    if found:
+        rows += [
+            ["training samples", number_whole(found["samples"])],
+            ["updates", number_whole(found["steps"])],
+            ["seconds", number(found["seconds"])],
+            ["samples per second", number(found["samples_per_second"])],
+            ["versions", ", ".join(f"{name} {version}" for name, version in found["versions"].items())],
+            ["machine", _machine(found["machine"])],
+        ]
+    else:
+        rows += [["updates so far", number_whole(context.updates)], ["versions, machine", "written when it finishes"]]
+    rows += [["samples per step", str(config.get("batch_size"))], ["seed", str(config.get("seed"))]]
+    damaged = context.metrics.get("data/damaged", [])
+    if damaged and damaged[-1][1]:
+        rows += [["damaged records", f"{damaged[-1][1]:.0f}, left out"]]
+    return rows
+
+
+def _digest(context: Context) -> str:
+    """The digest of the training data, and whether the data is still the same."""
+    digest = str(context.facts.get("digest", "written when the run finishes"))
+    try:
+        now = context.dataset.digest()
+    except Missing:
+        return digest
+    return digest if now == digest else f"{digest}; the data has changed since: it is {now} now"
+
+
+def _machine(machine: dict[str, Any]) -> str:
+    parts = [str(machine.get("system")), f"{machine.get('cores')} cores", f"{machine.get('threads')} threads"]
+    return ", ".join([*parts, str(machine["gpu"])] if machine.get("gpu") else parts)

@@ -1,0 +1,139 @@
+"""How good is it? The evaluation beside its baselines."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from counterpoint.evaluation.table import chance, compared
+from counterpoint.report.context import Context
+from counterpoint.report.section import Folded, HasHtml, Section, Table, number, percent
+from counterpoint.report.sections.curves import knn_metric
+
+Rows = Mapping[str, Mapping[str, float | None]]
+CHANCE = "chance"
+SHAPES = {"learnt": "learnt", "untrained": "ring", "raw input": "square", "raw input, PCA": "diamond", CHANCE: "bar"}
+_PLAIN = (
+    (r"knn\[k=(\d+),T=[\d.]+\]$", "kNN, k = {}", "the nearest training samples vote"),
+    (r"linear\[lbfgs\]$", "Linear probe", "logistic regression on frozen features"),
+    (r"fewshot\[k=(\d+),draws=\d+\]$", "{} labels per class", "a probe that sees so few"),
+    (r"recall@(\d+)(?:\[|$)", "Recall@{}", "a sample of the class among the first"),
+    (r"map(?:\[|$)", "Mean average precision", "of the search for the class"),
+    (r"nmi$", "Clusters (NMI)", "k-means found without labels"),
+    (r"view_recall@1\[n=(\d+)\]$", "Finds its other view", "among {} views; needs no labels"),
+)
+
+
+def quality(context: Context) -> Section:
+    """The numbers that matter beside raw input, PCA, the untrained encoder and chance."""
+    measured = context.measured
+    if not measured:
+        return _online(context)
+    rows: Rows = measured["metrics"]
+    classes = measured.get("classes") or context.classes
+    split = {"val": "validation", "test": "test"}.get(measured["split"], measured["split"])
+    lead = (
+        f"Measured by counterpoint evaluate on the {split} split, on frozen features, {measured['date'][:10]}. "
+        "An encoder is worth something where it stands to the right of everything else."
+    )
+    if measured.get("digest") not in (None, context.facts.get("digest")):
+        lead += f" This is other data than that of the training: {measured['data']}."
+    parts: list[str | HasHtml] = [DotPlot(rows, classes), Folded("All numbers", full_table(rows, classes))]
+    return Section("How good is it?", lead, parts)
+
+
+def _online(context: Context) -> Section:
+    """Before `counterpoint evaluate`: what the monitor measured."""
+    command = f"counterpoint evaluate {context.run.path}"
+    todo = f"For the linear probe, few labels, search and the baselines of the raw input, run: {command}"
+    name = knn_metric(context.metrics)
+    if name is None:
+        return Section("How good is it?", "Not measured yet.", [todo])
+    rows: dict[str, dict[str, float | None]] = {"learnt": {name: context.metrics[f"val/{name}"][-1][1]}}
+    start = context.metrics.get(f"untrained/{name}")
+    if start:
+        rows["untrained"] = {name: start[-1][1]}
+    return Section(
+        "How good is it?",
+        "The monitor's last look at the validation split, on frozen features. Labels were not used in training.",
+        [DotPlot(rows, context.classes), todo],
+    )
+
+
+def plain(metric: str) -> tuple[str, str]:
+    """A metric's name and explanation in plain words."""
+    for pattern, name, about in _PLAIN:
+        found = re.match(pattern, metric)
+        if found:
+            return name.format(*found.groups()), about.format(*found.groups())
+    return metric, ""
+
+
+@dataclass(frozen=True, slots=True)
+class DotPlot:
+    """One line a metric, one mark an encoder or baseline, from 0 to 100 %; shapes differ as well as colours.
+
+    Attributes:
+        rows: encoder or baseline -> metric -> value.
+        classes: number of classes, for chance.
+    """
+
+    rows: Rows
+    classes: int | None
+
+    def __html__(self) -> str:
+        shown = chosen([metric for found in self.rows.values() for metric in found])
+        lines = Markup("").join(self._line(metric) for metric in shown)
+        names = [*self.rows, *([CHANCE] if any(chance(metric, self.classes) is not None for metric in shown) else [])]
+        key = Markup("").join(
+            Markup('<span><i class="mark {}"></i>{}</span>').format(SHAPES.get(name, "ring"), name) for name in names
+        )
+        return Markup('<figure class="dots"><figcaption>{}</figcaption>{}</figure>').format(key, lines)
+
+    def _line(self, metric: str) -> Markup:
+        name, about = plain(metric)
+        values = {row: found.get(metric) for row, found in self.rows.items()} | {CHANCE: chance(metric, self.classes)}
+        known = {row: v for row, v in values.items() if v is not None and math.isfinite(v)}
+        told = ", ".join(f"{row} {percent(value)}" for row, value in known.items())
+        marks = Markup("").join(
+            Markup('<i class="mark {}" style="left:{:.2f}%"></i>').format(
+                SHAPES.get(row, "ring"), 100 * min(1.0, max(0.0, value))
+            )
+            for row, value in reversed(known.items())  # the learnt encoder's mark lies on top
+        )
+        best = max((v for row, v in known.items() if row != "learnt"), default=None)
+        beside = f"next best {percent(best)}" if best is not None else ""
+        return Markup(
+            '<div class="metric"><div class="what"><b>{}</b><span>{}</span></div>'
+            '<div class="track" role="img" tabindex="0" aria-label="{}: {}" data-tip="{}">{}</div>'
+            '<div class="value"><b>{}</b><span>{}</span></div></div>'
+        ).format(name, about, name, told, told, marks, percent(known.get("learnt")), beside)
+
+
+def chosen(metrics: Sequence[str]) -> list[str]:
+    """The few metrics of the first picture, each at most once: of few labels 5 per class, or what is next to it."""
+    unique = list(dict.fromkeys(metrics))
+    few = [m for m in unique if m.startswith("fewshot[") and not m.endswith(",ci]")]
+    few.sort(key=lambda metric: abs(int(re.findall(r"k=(\d+)", metric)[0]) - 5))
+    wanted = [m for m in unique if m.startswith("knn[") and "balanced" not in m][:1]
+    wanted += [m for m in unique if m == "linear[lbfgs]"] + few[:1]
+    wanted += [m for m in unique if re.match(r"recall@1(\[|$)", m) or m == "nmi" or m.startswith("view_recall@1")]
+    return wanted
+
+
+def full_table(rows: Rows, classes: int | None) -> Table:
+    """Every metric of every row, under the names of the protocol."""
+    metrics = list(dict.fromkeys(metric for found in rows.values() for metric in found if not metric.endswith(",ci]")))
+    lines = []
+    for metric in metrics:
+        show = percent if compared(metric) else number
+        cells = []
+        for found in rows.values():
+            half = found.get(f"{metric[:-1]},ci]")
+            cells.append(show(found.get(metric)) + (f" ± {100 * half:.1f}" if half is not None else ""))
+        lines.append([metric, *cells, show(chance(metric, classes))])
+    return Table(("metric", *rows, CHANCE), lines, "All metrics")

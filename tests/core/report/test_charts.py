@@ -1,0 +1,143 @@
+"""Charts: ticks, gaps, labels, and text that stays text."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from counterpoint.report.charts import MOST_POINTS, Line, LineChart, Ridges, _ends, _Frame, level, nice_ticks, thinned
+from counterpoint.report.maps import LARGEST_MATRIX, Confusion, Dot, EmbeddingMap
+from counterpoint.report.section import Gallery, Picture, Table, Tile, number, percent
+from counterpoint.training.scores import BINS, Histogram
+
+pytestmark = pytest.mark.unit
+
+EVIL = "</script><script>alert(1)</script>'\"><img src=x>"
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))
+def test_ticks_are_round_and_span_the_values(low: float, width: float) -> None:
+    ticks = nice_ticks(low, low + width)
+    assert 2 <= len(ticks) <= 8
+    slack = 1e-6 * (abs(low) + width)
+    assert ticks[0] <= low + slack
+    assert ticks[-1] >= low + width - slack
+    assert np.allclose(np.diff(ticks), ticks[1] - ticks[0])
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"), (math.nan, "not a number"), (-math.inf, "−∞"), (0, "0.00"), (0.0559, "0.056"), (4.4711, "4.47"),
+        (56.04, "56.0"), (814.9, "815"), (12800, "12\u202f800"), (-1.4649, "−1.46"), (0.00001, "1.0e−05"),
+    ],
+)  # fmt: skip
+def test_numbers_are_short(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+def test_shares_are_percentages() -> None:
+    assert (percent(0.5684), percent(None), percent(math.nan)) == ("56.8%", "–", "not a number")
+
+
+def test_a_value_that_is_no_number_leaves_a_gap_and_no_trace() -> None:
+    html = LineChart("Loss", [Line("loss", [(1, 4.0), (2, math.nan), (3, 3.0), (4, 2.0)])]).__html__()
+    path = re.search(r' d="([^"]+)"', html)
+    assert path is not None
+    assert path[1].count("M") == 2
+    assert "nan" not in path[1].lower()
+    assert "not a number" in html, "hovering says so"
+
+
+def test_a_chart_without_any_number_says_so() -> None:
+    html = LineChart("Loss", [Line("loss", [(1, math.nan), (2, math.inf)])]).__html__()
+    assert "no value that is a number" in html
+    assert "<svg" not in html
+
+
+def test_one_moment_is_a_dot() -> None:
+    html = LineChart("Loss", [Line("loss", [(7, 4.0)])]).__html__()
+    assert 'class="plot lone"' in html
+    assert "h0.01" in html
+
+
+def test_a_level_line_that_never_changes_is_in_the_middle_of_its_frame() -> None:
+    frame = _Frame.around([Line("flat", [(0, 0.0), (9, 0.0)])], share=False)
+    assert frame.low < 0 < frame.high
+
+
+def test_names_at_the_ends_do_not_lie_on_each_other() -> None:
+    lines = [Line(str(i), [(0, 0.0), (1, 1.0 + i / 1000)]) for i in range(6)] + [Line("x", [(0, 0.0), (1, 5.0)])]
+    places = [at for _, at in _ends(lines, _Frame.around(lines, share=False))]
+    assert min(np.diff(places)) > 8.9
+    assert max(places) <= 100
+
+
+def test_long_lines_are_thinned_without_losing_their_mean() -> None:
+    points = [(i, float(i % 2)) for i in range(10_000)]
+    short = thinned(points)
+    assert len(short) <= MOST_POINTS
+    assert short[-1][0] == 9_999
+    assert np.mean([y for _, y in short]) == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_level_is_as_wide_as_the_lines() -> None:
+    assert level("chance", 2.0, [Line("a", [(3, 1.0), (9, 1.0)])]).points == [(3, 2.0), (9, 2.0)]
+
+
+def test_charts_tell_what_they_show_to_those_who_do_not_see_it() -> None:
+    line = Line("loss", [(1, 6.0), (150, 4.47)])
+    html = LineChart("Loss", [line, level("chance", 6.24, [line])]).__html__()
+    assert 'aria-label="Loss by update: loss 6.00 to 4.47; chance 6.24"' in html
+
+
+def test_ridges_draw_each_epoch_with_both_kinds() -> None:
+    counts = tuple(range(BINS))
+    both = [Histogram(10, e, pair, counts) for e in (0, 4) for pair in ("positive", "negative")]
+    html = Ridges(both).__html__()
+    assert html.count('class="area') == 4
+    assert "epoch 5: positives mean" in html
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        LineChart(EVIL, [Line(EVIL, [(1, 2.0), (2, 3.0)])], EVIL),
+        EmbeddingMap([Dot(0, 0, EVIL, EVIL, EVIL), Dot(1, 1, "b")], [EVIL]),
+        Confusion(np.eye(2, dtype=int), [EVIL, "b"]),
+        Gallery([[Tile(EVIL, EVIL, EVIL, "same"), Tile(Picture(b"x"), EVIL)]], EVIL),
+        Table((EVIL, EVIL), [[EVIL, EVIL]], EVIL),
+    ],
+    ids=lambda part: type(part).__name__,
+)
+def test_no_text_becomes_markup(part: object) -> None:
+    html = part.__html__()  # type: ignore[attr-defined]
+    assert "<script>alert" not in html
+    assert "<img src=x" not in html
+    assert html.count("</script>") == html.count("<script ")
+
+
+def test_a_map_of_one_place_stays_inside() -> None:
+    html = EmbeddingMap([Dot(3, 3, "a"), Dot(3, 3, "b")]).__html__()
+    assert html.count("translate(320.0 220.0)") == 2
+
+
+def test_classes_differ_by_shape_where_colours_come_again() -> None:
+    names = [f"c{i}" for i in range(16)]
+    html = EmbeddingMap([Dot(i, i, name, name) for i, name in enumerate(names)], names).__html__()
+    marks = re.findall(r'<path class="spot (c\d)" transform="[^"]*" d="([^"]+)"', html)
+    assert len(set(marks)) == 16
+
+
+def test_many_classes_are_listed_by_their_largest_confusions() -> None:
+    counts = np.eye(LARGEST_MATRIX + 1, dtype=int) * 5
+    counts[3, 7] = 4
+    html = Confusion(counts, [f"c{i}" for i in range(LARGEST_MATRIX + 1)]).__html__()
+    assert 'class="confusion"' not in html
+    assert html.index("c3") < html.index("c7")
+    assert "44.4%" in html

@@ -1,0 +1,72 @@
+"""Several runs beside each other."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from rich.console import Console
+
+from counterpoint import cli
+from counterpoint.report.compare import compare_runs
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def other(run: Path, tmp_path: Path) -> Path:
+    """The same run with another temperature and seed."""
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    config = yaml.safe_load((other / "config.yaml").read_text())
+    config["seed"], config["out"] = 1, str(other)
+    config["method"].setdefault("init_args", {})["temperature"] = 0.5
+    (other / "config.yaml").write_text(yaml.safe_dump(config))
+    return other
+
+
+def test_the_table_names_what_differs_and_nothing_else(
+    run: Path, other: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = compare_runs([run, other], console=Console(width=200))
+    assert found.names == ["run", "other"]
+    assert set(found.differing) == {"seed", "method.temperature"}
+    assert found.settings["method.temperature"][1] == "0.5"
+    assert found.warning == ""
+    text = capsys.readouterr().out
+    assert "≠ method.temperature" in text
+    assert "verdict" in text
+    assert "val knn[k=20,T=0.07]" in text
+
+
+def test_other_data_is_flagged(run: Path, other: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    facts = json.loads((other / "run.json").read_text())
+    (other / "run.json").write_text(json.dumps({**facts, "digest": "0123456789abcdef0"}))
+    assert cli.main(["compare", str(run), str(other), "--out", str(tmp_path / "c.html")]) == 0
+    assert "Not comparable with run: other." in capsys.readouterr().out
+    page = (tmp_path / "c.html").read_text(encoding="utf-8")
+    assert "Not comparable with run: other." in page
+    assert "other (other data)" in page
+
+
+def test_the_page_has_everybodys_curves_and_marks_settings(run: Path, other: Path, tmp_path: Path) -> None:
+    found = compare_runs([run, other, run], tmp_path / "c.html", Console(quiet=True))
+    assert len(set(found.names)) == 3
+    page = (tmp_path / "c.html").read_text(encoding="utf-8")
+    assert page.count('<tr class="marked">') == 2
+    assert page.count('class="line c3') >= 3
+
+
+def test_an_unfinished_run_is_laid_beside_and_not_held_comparable(run: Path, other: Path) -> None:
+    (other / "run.json").unlink()
+    found = compare_runs([run, other], console=Console(quiet=True))
+    assert found.rows["verdict"][1].endswith("(not finished)")
+    assert found.foreign == ["other"]
+
+
+def test_one_run_is_no_comparison(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["compare", str(run)]) == 1
+    assert "two or more" in capsys.readouterr().err
