@@ -82,7 +82,9 @@ def test_unknown_names_and_missing_plugins(install: Any, capsys: Any) -> None:
 
 def test_what_an_app_needs_is_listed_and_demanded(install: Any, capsys: Any) -> None:
     """Looked up among the installed distributions, not imported."""
-    needs = App("sorter", "sorts", "x:y", "toy", ("numpy>=1", "no-such-package>=2", "numpy>=99"), "pip install 'all[it]'")
+    needs = App(
+        "sorter", "sorts", "x:y", "toy", ("numpy>=1", "no-such-package>=2", "numpy>=99"), "pip install 'all[it]'"
+    )
     install(Point("sorter", needs), Point("scans", App("scans", "reads scans", "x:y", "medical")))
     assert apps.main([]) == 0
     listed = capsys.readouterr().out
