@@ -18,8 +18,8 @@ from counterpoint.parts import Task
 COPY = 0.9999
 """Cosine from which two images are copies whatever the histogram says: one and the same up to rounding."""
 BINS, NEAREST, FARTHEST = 60, 1e-6, 2.0
-DEPTH = 0.5
-"""A valley counts if it is at most this deep, as a share of the lower of the two hills beside it."""
+DEPTH = 0.25
+"""A valley counts if it is at most this high, as a share of the hill of near-duplicates left of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,12 @@ class Group:
 def choose_threshold(scores: Tensor) -> Threshold:
     """The valley between near-duplicates and the rest, in the histogram of neighbours' scores.
 
-    The histogram is over the logarithm of the distance ``1 - score``, in which copies (1e-6), recompressed or resized
-    copies (about 1e-2) and mere neighbours are hills of like width. It is smoothed; the lowest place to the left of the
-    highest hill at which both sides rise to at least twice its height is the threshold. Of several equally low places
-    the middle counts. Without such a valley only copies are near-duplicates: a histogram of one hill says that there
-    are none, or that the encoder cannot tell.
+    The histogram is over the logarithm of the distance ``1 - score``, in which copies (1e-6), pictures saved again or
+    resized (about 1e-3) and mere neighbours (from 1e-2 on) are hills of like width. It is smoothed over about half a
+    decade. From the highest hill, that of mere neighbours, leftwards, the first place that is at most a quarter as high
+    as some place further left is a valley, and its lowest point the threshold. A single straggler close to the hill of
+    mere neighbours makes no valley: smoothing closes it. Without a valley only copies are near-duplicates: one hill
+    says that there are none, or that the encoder cannot tell.
 
     Args:
         scores: ``(N, k)`` cosines of each image to its nearest others. ``k`` of several keeps the hill of mere
@@ -63,14 +64,16 @@ def choose_threshold(scores: Tensor) -> Threshold:
         smooth = np.convolve(np.pad(smooth, 1, mode="edge"), (0.25, 0.5, 0.25), mode="valid")
     peak = int(smooth.argmax())
     left = np.maximum.accumulate(smooth[: peak + 1])
-    deep = [b for b in range(peak) if left[b] > 0 and smooth[b] <= DEPTH * min(left[b], smooth[peak])]
-    if not deep:
-        return Threshold(COPY, f"no valley in the histogram of scores: copies only ({COPY})")
-    lowest = min(smooth[b] for b in deep)
-    places = [b for b in deep if smooth[b] <= lowest]
+    low = [left[b] > 0 and smooth[b] <= DEPTH * left[b] for b in range(peak)]
+    if not any(low):
+        return Threshold(COPY, f"no valley in the histogram of scores, so copies only ({COPY})")
+    last = max(b for b in range(peak) if low[b])
+    first = max((b + 1 for b in range(last) if not low[b]), default=0)
+    valley = min(smooth[first : last + 1])
+    places = [b for b in range(first, last + 1) if smooth[b] <= valley]
     middle = places[len(places) // 2]
     value = 1.0 - float(10 ** ((edges[middle] + edges[middle + 1]) / 2))
-    return Threshold(min(value, COPY), f"the valley of the histogram of scores ({value:.4f})")
+    return Threshold(min(value, COPY), "the valley of the histogram of scores")
 
 
 class NearDuplicates(Task):
