@@ -96,5 +96,5 @@ def test_what_an_app_needs_is_listed_and_demanded(install: Any, capsys: Any) -> 
     needs.demand("numpy>=1")
     with pytest.raises(PluginError, match=r"no-such-package is not installed.*pip install 'all\[it\]'"):
         needs.demand()
-    with pytest.raises(PluginError, match="App 'sorter': no-such-package is not installed. To install"):
+    with pytest.raises(PluginError, match=r"App 'sorter': no-such-package is not installed\. To install"):
         needs.demand("no-such-package")

@@ -17,8 +17,8 @@ EXAMPLES = """examples:
   counterpoint app image-search duplicates --sheet duplicates.png   near-duplicates, in groups
   counterpoint app image-search serve                               the same in the browser
 """
-INDEX_EXAMPLES = """Files that did not change (path, size, time; where these differ, content) are not embedded again; files that are
-gone disappear; damaged ones are listed. Stopped or killed, the same command goes on.
+INDEX_EXAMPLES = """Files that did not change (path, size, time; where these differ, content) are not
+embedded again; files that are gone disappear; damaged ones are listed. Stopped or killed, the same command goes on.
 
 examples:
   counterpoint app image-search index photos/ --run runs/photos
@@ -31,8 +31,8 @@ QUERY_EXAMPLES = """examples:
   counterpoint app image-search query cat.jpg --json --index indexes/photos
   counterpoint app image-search query --run runs/photos --samples 5      held-out samples of the run's own data
 """
-DUPLICATES_EXAMPLES = """The threshold is the valley of the histogram of scores between near-duplicates and the rest; where there is no
-valley, only copies (score 0.9999) count. --threshold overrides.
+DUPLICATES_EXAMPLES = """The threshold is the valley of the histogram of scores between near-duplicates
+and the rest; where there is no valley, only copies (score 0.9999) count. --threshold overrides.
 
 examples:
   counterpoint app image-search duplicates --sheet duplicates.png

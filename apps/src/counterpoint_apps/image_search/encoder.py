@@ -114,7 +114,8 @@ class PictureEncoder:
         """
         if origin.fingerprint != self.origin.fingerprint:
             found = f"an index made by another encoder ({origin}, or what was there before it was trained anew)"
-            todo = f"Search with: {origin.options}; or make the index anew with: index FOLDER {self.origin.options} --rebuild"
+            anew = f"index FOLDER {self.origin.options} --rebuild"
+            todo = f"Use {origin.options}, or make the index anew with: {anew}"
             raise DataError(message("index", found, f"one made by {self.origin}", todo))
 
     def embed(

@@ -44,9 +44,7 @@ class PictureIndex:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        meta = _meta(path)
-        self.folder = Path(meta["folder"])
-        self.origin = Origin(**meta["encoder"])
+        self.folder, self.origin = _meta(path)
         self.store: Store = LanceStore(path)
 
     @classmethod
@@ -144,7 +142,8 @@ def locked(path: Path) -> Iterator[None]:
         raise DataError(message("index", f"{path}: {error.strerror or error}", "a place that can be written")) from None
 
 
-def _meta(path: Path) -> dict[str, dict[str, str]]:
+def _meta(path: Path) -> tuple[Path, Origin]:
+    """Folder and encoder of the index."""
     make = "Make one with: counterpoint app image-search index FOLDER --run RUN"
     if not exists(path):
         raise DataError(
@@ -156,10 +155,8 @@ def _meta(path: Path) -> dict[str, dict[str, str]]:
             raise DataError(
                 message("index", f"format {meta['format']} at {path}", FORMAT, "Make it anew with: --rebuild")
             )
-        Origin(**meta["encoder"]), Path(meta["folder"])
+        return Path(meta["folder"]), Origin(**meta["encoder"])
+    except CounterpointError:
+        raise
     except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, CounterpointError):
-            raise
         raise DataError(f"{path / META}: the index is damaged ({error}). Make it anew with: --rebuild") from None
-    found: dict[str, dict[str, str]] = meta
-    return found

@@ -10,8 +10,9 @@ from typing import Any
 from urllib.parse import quote
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 
-from counterpoint.errors import CounterpointError
+from counterpoint.errors import CounterpointError, DataError
 from counterpoint_apps.image_search.searches import PER_PAGE, Found, Searches
 
 CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
@@ -37,10 +38,10 @@ def theme() -> Any:
 
 def build(searches: Searches) -> Any:
     """The page as Gradio blocks."""
-    with gr.Blocks(title="Image search", analytics_enabled=False, delete_cache=(3600, 3600)) as blocks:
+    with gr.Blocks(title="Image search", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)) as blocks:
         state = gr.State(Found())
         gr.HTML(f'<header class="head"><h1>Image search</h1><p>{escape(searches.index.how())}</p></header>')
-        with gr.Row(elem_classes="main"):
+        with gr.Row(elem_classes="search"):
             with gr.Column(scale=1, min_width=260, elem_classes="side"):
                 picture = gr.Image(
                     type="filepath",
@@ -50,8 +51,6 @@ def build(searches: Searches) -> Any:
                     buttons=[],
                     elem_id="picture",
                 )
-                # Gradio would decode the upload itself, whatever its size; ours looks at the header first.
-                picture.preprocess = lambda payload: None if payload is None else payload.path
                 least = gr.Slider(0, 1, 0, step=0.01, label="Least similarity", elem_id="least")
                 status = gr.HTML("", elem_id="status")
             with gr.Column(scale=4, min_width=320):
@@ -79,16 +78,30 @@ def build(searches: Searches) -> Any:
 
 
 def _upload(searches: Searches) -> Callable[..., Any]:
-    def upload(file: str | None, least: float) -> Any:
-        if file is None:
+    def upload(payload: Any, least: float) -> Any:
+        if payload is None:
             return [gr.skip()] * 7
         try:
-            return *show(replace(searches.upload(Path(file)), least=least)), gr.skip()
+            found = searches.upload(uploaded(payload))
+            return *show(replace(found, least=least)), gr.skip()
         except CounterpointError as error:
-            # The browser must not try to show what we refused.
+            # The browser must not go on trying to show what we refused.
             return gr.skip(), gr.skip(), _alert(error), *[gr.skip()] * 3, gr.update(value=None)
 
     return upload
+
+
+def uploaded(payload: Any) -> Path:
+    """The file of an upload.
+
+    Raises:
+        DataError: a path that is none of the uploads': somebody made this request by hand.
+    """
+    path = payload.get("path") if isinstance(payload, dict) else getattr(payload, "path", None)
+    place = Path(str(path)).resolve()
+    if not place.is_relative_to(Path(get_upload_folder()).resolve()) or not place.is_file():
+        raise DataError("This is no uploaded file. Choose a picture (JPEG, PNG, …).")
+    return place
 
 
 def _like(searches: Searches) -> Callable[..., Any]:
@@ -140,7 +153,8 @@ def _tile(key: str, score: float) -> str:
     told, attribute = escape(name), escape(key, quote=True)
     return (
         f'<figure class="tile"><img src="thumbnail/{address}" alt="{attribute}" loading="lazy">'
-        f'<figcaption><span class="name" title="{attribute}">{told}</span><span class="score">{score:.2f}</span></figcaption>'
+        f'<figcaption><span class="name" title="{attribute}">{told}</span>'
+        f'<span class="score">{score:.2f}</span></figcaption>'
         f'<div class="acts"><button type="button" data-key="{attribute}">More like this</button>'
-        f'<a href="original/{address}" target="_blank" rel="noopener">Open file</a></div></figure>'
+        f'<a href="original/{address}" target="_blank" rel="noopener" title="Open the file">Open</a></div></figure>'
     )

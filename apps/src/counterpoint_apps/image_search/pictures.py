@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -57,7 +56,7 @@ def add_routes(app: FastAPI, index: PictureIndex) -> None:
     @app.get("/original/{key:path}")
     def original(key: str) -> Any:
         return FileResponse(
-            allowed(index, key), headers=GUARD, content_disposition_type="inline", filename=os.path.basename(key)
+            allowed(index, key), headers=GUARD, content_disposition_type="inline", filename=PurePosixPath(key).name
         )
 
 

@@ -260,8 +260,8 @@ def told(counts: Counts, index: PictureIndex) -> list[str]:
         lines.append(f"  damaged: {path}: {reason}")
     if len(counts.damaged) > SHOWN:
         lines.append(f"  … and {len(counts.damaged) - SHOWN:,} more, all listed in {index.path / DAMAGED}")
-    for name in counts.unreadable[:SHOWN]:
-        lines.append(f"  folder that cannot be read: {name} (what the index has of it is kept)")
+    hidden = counts.unreadable[:SHOWN]
+    lines += [f"  folder that cannot be read: {name} (what the index has of it is kept)" for name in hidden]
     if len(counts.unreadable) > SHOWN:
         lines.append(f"  … and {len(counts.unreadable) - SHOWN:,} more folders")
     return [*lines, f"Index: {index.path}, {index.how()}."]

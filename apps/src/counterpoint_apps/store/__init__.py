@@ -1,4 +1,4 @@
-"""Where search apps keep vectors: one small interface, and the embedded store behind it (imported when it is opened)."""
+"""Where search apps keep vectors: one small interface, and behind it an embedded store (imported when opened)."""
 
 from __future__ import annotations
 

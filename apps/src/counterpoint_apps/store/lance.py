@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -187,7 +188,7 @@ class LanceStore(Store):
 
 def _cells(size: int) -> int:
     """About as many cells as items in each."""
-    return max(1, round(size**0.5))
+    return max(1, math.isqrt(size))
 
 
 def _among(keys: Sequence[str]) -> str:
