@@ -61,7 +61,12 @@ def build(searches: Searches) -> Any:
                     following = gr.Button("Next →", visible=False, elem_id="next", size="sm")
         shown = [state, grid, status, place, previous, following]
         picture.change(
-            _upload(searches), [picture, least], [*shown, picture], show_progress="minimal", api_visibility="private"
+            _upload(searches),
+            [picture, least],
+            [*shown, picture],
+            show_progress="minimal",
+            api_visibility="private",
+            preprocess=False,  # Gradio would decode the upload, whatever its size; ours looks at the header first
         )
         grid.select(_like(searches), [least], shown, show_progress="minimal", api_visibility="private")
         least.change(
@@ -97,7 +102,7 @@ def uploaded(payload: Any) -> Path:
     Raises:
         DataError: a path that is none of the uploads': somebody made this request by hand.
     """
-    path = payload.get("path") if isinstance(payload, dict) else getattr(payload, "path", None)
+    path = payload.get("path") if isinstance(payload, dict) else payload
     place = Path(str(path)).resolve()
     if not place.is_relative_to(Path(get_upload_folder()).resolve()) or not place.is_file():
         raise DataError("This is no uploaded file. Choose a picture (JPEG, PNG, …).")
