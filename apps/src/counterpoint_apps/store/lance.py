@@ -20,7 +20,7 @@ from counterpoint_apps.store.base import EXACT_BELOW, Hits, Store
 TABLE = "items"
 PIECE = 1_000  # keys in one filter
 KEEP = timedelta(hours=1)  # versions that a reader in another process may still be looking at
-PROBES = 0.1  # share of the approximate index's cells that a search looks into
+PROBES = 0.15  # share of the cells that a search looks into: recall@10 above 0.95 on patches of photographs
 
 
 class LanceStore(Store):
@@ -103,7 +103,7 @@ class LanceStore(Store):
         return Hits(found["key"].to_pylist(), scores, exact)
 
     def _probes(self) -> int:
-        return max(8, round(PROBES * _cells(len(self))))
+        return max(16, round(PROBES * _cells(len(self))))
 
     def facts_of(self, keys: Sequence[str]) -> dict[str, dict[str, int]]:
         """See `Store.facts_of`."""
