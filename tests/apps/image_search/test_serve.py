@@ -28,7 +28,7 @@ from counterpoint_apps.image_search.serve import build_app
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-ODD = "it's <b>odd</b> & 100%.png"
+ODD = "it's <b>odd & 100%.png"
 
 
 @pytest.fixture
@@ -194,5 +194,5 @@ def test_what_is_wrong_is_named(photos: Path, index: Path, tmp_path: Path) -> No
         apps.main(["image-search", "serve", "--index", str(index), "--max-upload", "0"])
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        with pytest.raises(ConfigError, match="Address already in use.*Choose another --port"):
+        with pytest.raises(ConfigError, match=r"Address already in use.*Choose another --port"):
             apps.main(["image-search", "serve", "--index", str(index), "--port", port])

@@ -72,9 +72,9 @@ def test_what_is_wrong_is_named(store: Store, tmp_path: Path) -> None:
 
 
 def test_a_full_disk_in_plain_words(store: LanceStore) -> None:
-    with pytest.raises(DataError, match="the disk is full. What was written before is kept"), store._told():
+    with pytest.raises(DataError, match=r"the disk is full. What was written before is kept"), store._told():
         raise OSError("LanceError(IO): No space left on device (os error 28)")
-    with pytest.raises(DataError, match="cannot be written.*--index"), store._told():
+    with pytest.raises(DataError, match=r"cannot be written.*--index"), store._told():
         raise OSError("Permission denied (os error 13)")
     with pytest.raises(KeyboardInterrupt), store._told():
         raise KeyboardInterrupt
@@ -102,7 +102,7 @@ def test_recall_of_the_approximate_index(tmp_path: Path) -> None:
         hits += len(set(exact.keys) & set(near.keys))
         total += 10
     print(f"recall@10 of the approximate index: {hits / total:.3f}")
-    assert hits / total >= 0.9
+    assert hits / total >= 0.95
     store.put(["new"], -vectors[:1], {})
     assert store.search(-vectors[0], 1).keys == ["new"], "what came after the index was built is found as well"
     store.tidy()

@@ -14,9 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from counterpoint.errors import DataError, message
+from counterpoint_apps.image_search.answers import tell
 from counterpoint_apps.image_search.index import PictureIndex
 from counterpoint_apps.image_search.query import tile
-from counterpoint_vision.tasks import NearDuplicates, contact_sheet
+from counterpoint_vision.tasks import NearDuplicates, Tile, contact_sheet
 from counterpoint_vision.tasks.duplicates import Group
 
 LISTED = 50  # groups in the printed table
@@ -50,9 +51,9 @@ def duplicates(path: Path, threshold: float | None, sheet: Path | None, form: st
     assert task.chosen is not None
     copies = sum(len(group.rows) - 1 for group in groups)
     told = f"{len(groups):,} groups, {copies:,} pictures that another stands for"
-    console.print(f"Threshold {task.chosen.value:.4f}: {task.chosen.reason}. {told}.", highlight=False)
+    tell(f"Threshold {task.chosen.value:.4f}: {task.chosen.reason}. {told}.")
     if sheet is not None:
-        _draw(index, groups[:ON_SHEET], names, sheet, console)
+        _draw(index, groups[:ON_SHEET], names, sheet)
     return groups
 
 
@@ -91,15 +92,15 @@ def _show(groups: list[Group], names: list[str], form: str) -> None:
         print("No near-duplicates.")
 
 
-def _draw(index: PictureIndex, groups: list[Group], names: list[str], sheet: Path, console: Console) -> None:
+def _draw(index: PictureIndex, groups: list[Group], names: list[str], sheet: Path) -> None:
     if not groups:
-        console.print(f"No near-duplicates, so {sheet} was not drawn.", markup=False, highlight=False)
+        tell(f"No near-duplicates, so {sheet} was not drawn.")
         return
 
-    def made(row: int, score: float | None = None):  # type: ignore[no-untyped-def]
+    def made(row: int, score: float | None = None) -> Tile:
         return tile(index.folder, names[row], score)
 
     first = [made(group.rows[0]) for group in groups]
     others = [[made(r, s) for r, s in zip(group.rows[1:], group.scores[1:])] for group in groups]
     contact_sheet(first, others, sheet, "Near-duplicates", ("first", "near-duplicates of it"))
-    console.print(f"Groups as a picture: {sheet}", markup=False, highlight=False)
+    tell(f"Groups as a picture: {sheet}")

@@ -7,10 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from rich.console import Console
-
 from counterpoint.errors import DataError, message
-from counterpoint_apps.image_search.answers import Answer, show
+from counterpoint_apps.image_search.answers import Answer, show, tell
 from counterpoint_apps.image_search.encoder import PictureEncoder
 from counterpoint_apps.image_search.index import PictureIndex
 from counterpoint_vision.data.files import ImageFiles
@@ -45,7 +43,6 @@ def query(
     Raises:
         DataError: no index, a damaged one, a file that is missing, or no picture that can be read.
     """
-    console = Console(stderr=True)
     absent = [os.fspath(image) for image in images if not image.exists()]
     if absent:
         raise DataError(message("images", ", ".join(absent), "picture files, or folders of them, that exist"))
@@ -62,13 +59,13 @@ def query(
 
     show(answers(), form)
     for text in damaged:
-        console.print(f"left out: {text}", markup=False, highlight=False)
+        tell(f"left out: {text}")
     if not shown:
         raise DataError(message("images", "none that can be read", "at least one readable picture"))
-    console.print(f"{index.how()}{' (compared with all: --exact)' if exact else ''}", highlight=False)
+    tell(f"{index.how()}{' (compared with all: --exact)' if exact else ''}")
     if sheet is not None:
         _draw(index, shown, sheet)
-        console.print(f"Neighbours as a picture: {sheet}", markup=False, highlight=False)
+        tell(f"Neighbours as a picture: {sheet}")
 
 
 def _search(

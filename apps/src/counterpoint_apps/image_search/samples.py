@@ -12,7 +12,7 @@ from counterpoint.errors import DataError, message
 from counterpoint.parts import Dataset
 from counterpoint.run import Run
 from counterpoint.training.tables import bar, tell_damaged
-from counterpoint_apps.image_search.answers import Answer, show
+from counterpoint_apps.image_search.answers import Answer, show, tell
 from counterpoint_vision.tasks import ImageRetrieval, Tile, contact_sheet
 
 
@@ -51,7 +51,7 @@ def search_samples(run: Path, data: str | None, samples: int, k: int, seed: int,
     if sheet is not None:
         rows = _tiles(dataset, found.index[neighbours.indices], scores)
         contact_sheet([Tile.of(dataset, i) for i in queries], rows, sheet, "Nearest neighbours")
-        console.print(f"Neighbours as a picture: {sheet}")
+        tell(f"Neighbours as a picture: {sheet}")
 
 
 def _tiles(dataset: Dataset, places: torch.Tensor, scores: list[list[float]]) -> list[list[Tile]]:
