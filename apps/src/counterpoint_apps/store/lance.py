@@ -20,7 +20,7 @@ from counterpoint_apps.store.base import EXACT_BELOW, Hits, Store
 TABLE = "items"
 PIECE = 1_000  # keys in one filter
 KEEP = timedelta(hours=1)  # versions that a reader in another process may still be looking at
-PROBES = 0.15  # share of the cells that a search looks into: recall@10 above 0.95 on patches of photographs
+PROBES = 0.15  # share of the cells that a search looks into: recall@10 of 0.96 on patches of photographs
 
 
 class LanceStore(Store):
