@@ -291,10 +291,9 @@ def test_a_full_disk(
     for number in range(200):
         picture(photos / f"more-{number}.png", number)
     filler = tiny_disk / "filler"
-    with filler.open("wb") as stream, pytest.raises(OSError):
+    with filler.open("wb", buffering=0) as stream, pytest.raises(OSError):
         while True:
             stream.write(b"0" * 4096)
-            stream.flush()
     with pytest.raises(DataError, match=r"the disk is full.*goes on"):
         update(photos, index)
     assert len(PictureIndex(index).store) >= 60, "what was written before can be searched"

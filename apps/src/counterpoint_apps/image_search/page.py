@@ -51,7 +51,7 @@ def build(searches: Searches) -> Any:
                     buttons=[],
                     elem_id="picture",
                 )
-                least = gr.Slider(0, 1, 0, step=0.01, label="Least similarity", elem_id="least")
+                least = gr.Slider(0, 1, 0, step=0.01, label="Similarity from", elem_id="least")
                 status = gr.HTML("", elem_id="status")
             with gr.Column(scale=4, min_width=320):
                 grid = gr.HTML(HINT, js_on_load=CLICKED, elem_id="grid", apply_default_css=False)
