@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,8 @@ def duplicates(path: Path, threshold: float | None, sheet: Path | None, form: st
         raise DataError(message("index", f"{len(index.store)} pictures in {path}", "two or more"))
     task = NearDuplicates(threshold)
     names, vectors = _read(index)
-    with console.status("comparing all pictures with each other") if console.is_terminal else console:
+    working = console.status("comparing all pictures with each other")
+    with working if console.is_terminal else nullcontext():
         groups = task.fit(torch.from_numpy(vectors)).groups()
     _show(groups, names, form)
     assert task.chosen is not None
