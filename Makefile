@@ -13,7 +13,7 @@ help: ## this list
 $(VENV)/.installed: pyproject.toml core/pyproject.toml plugins/vision/pyproject.toml apps/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --group dev --group docs -e core -e plugins/vision -e apps
+	$(BIN)/python -m pip install --quiet --group dev --group docs -e core -e plugins/vision -e 'apps[image-search]'
 	@touch $@
 
 demo: $(VENV)/.installed ## learn an encoder from real images in under five minutes, measure it, show neighbours

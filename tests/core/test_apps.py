@@ -51,7 +51,7 @@ def test_a_broken_app_stops_no_other(install: Any, monkeypatch: pytest.MonkeyPat
     install(Point("torn", ImportError("no module gradio")), Point("sorter", GOOD), Point("odd", 7))
     assert apps.main([]) == 0
     listed = capsys.readouterr().out
-    assert "sorter           sorts digits (needs counterpoint-toy)" in listed
+    assert "sorter           sorts digits\n                   needs plugin toy: installed\n" in listed
     assert "torn             BROKEN: App 'torn' (somebody) cannot be imported: no module gradio." in listed
     assert "odd              BROKEN: App 'odd' (somebody) is a int, not an App. Report it to somebody." in listed
     assert apps.main(["sorter", "--all"]) == 3
@@ -78,3 +78,23 @@ def test_unknown_names_and_missing_plugins(install: Any, capsys: Any) -> None:
     install()
     assert apps.main([]) == 0
     assert "pip install counterpoint-apps" in capsys.readouterr().out
+
+
+def test_what_an_app_needs_is_listed_and_demanded(install: Any, capsys: Any) -> None:
+    """Looked up among the installed distributions, not imported."""
+    needs = App(
+        "sorter", "sorts", "x:y", "toy", ("numpy>=1", "no-such-package>=2", "numpy>=99"), "pip install 'all[it]'"
+    )
+    install(Point("sorter", needs), Point("scans", App("scans", "reads scans", "x:y", "medical")))
+    assert apps.main([]) == 0
+    listed = capsys.readouterr().out
+    assert "numpy>=1: installed" in listed
+    assert "no-such-package>=2: no-such-package is not installed" in listed
+    assert "numpy>=99 is needed" in listed
+    assert "to install: pip install 'all[it]'" in listed
+    assert "needs plugin medical: missing\n                   to install: pip install counterpoint-medical" in listed
+    needs.demand("numpy>=1")
+    with pytest.raises(PluginError, match=r"no-such-package is not installed.*pip install 'all\[it\]'"):
+        needs.demand()
+    with pytest.raises(PluginError, match=r"App 'sorter': no-such-package is not installed\. To install"):
+        needs.demand("no-such-package")

@@ -5,7 +5,8 @@
     [project.entry-points."counterpoint.apps"]
     image-search = "counterpoint_apps.image_search:app"
 
-An app is an `App`: a name, a line, the plugin that it needs, and where its command lives (imported when it is run).
+An app is an `App`: a name, a line, the plugin and the packages that it needs, and where its command lives (imported
+when it is run).
 """
 
 from __future__ import annotations
@@ -30,18 +31,32 @@ class App:
         summary: one line.
         command: ``"module:function"``; the function takes the remaining words and returns an exit code.
         plugin: name of the plugin whose task it shows.
+        requires: requirement strings of what it needs besides, e.g. ``"gradio>=6"``; looked up, not imported.
+        install: the command that installs all of that.
     """
 
     name: str
     summary: str
     command: str
     plugin: str
+    requires: tuple[str, ...] = ()
+    install: str = ""
 
     def load(self) -> Callable[[Sequence[str]], int]:
         """The command's function."""
         module, _, attribute = self.command.partition(":")
         function: Callable[[Sequence[str]], int] = getattr(importlib.import_module(module), attribute)
         return function
+
+    def demand(self, *packages: str) -> None:
+        """Make sure that those of `requires` that a verb is about to use are here (none named: all of them).
+
+        Raises:
+            PluginError: one is missing or too old, with the command that installs it.
+        """
+        wrong = [why for text, why in plugins.unmet(self.requires) if not packages or text.startswith(packages)]
+        if wrong:
+            raise PluginError(f"App {self.name!r}: {'; '.join(wrong)}. To install: {self.install}")
 
 
 def apps() -> dict[str, App | PluginError]:
@@ -96,10 +111,28 @@ def main(words: Sequence[str]) -> int:
 
 def _list(found: Mapping[str, App | PluginError]) -> None:
     print(
-        "usage: counterpoint app NAME ...\n"
+        "usage: counterpoint app NAME ...     (NAME --help: its verbs, with examples)\n"
         if found
         else "No app is installed. To install ours: pip install counterpoint-apps"
     )
     for name, app in found.items():
-        told = f"BROKEN: {app}" if isinstance(app, PluginError) else f"{app.summary} (needs counterpoint-{app.plugin})"
-        print(f"  {name:16} {told}")
+        if isinstance(app, PluginError):
+            print(f"  {name:16} BROKEN: {app}")
+            continue
+        print(f"  {name:16} {app.summary}")
+        for line in _needs(app):
+            print(f"  {'':16} {line}")
+
+
+def _needs(app: App) -> list[str]:
+    """What the app needs, whether that is here, and the command that installs what is not."""
+    broken = next((p for p in plugins.discover() if p.name == app.plugin and p.plugin is None), None)
+    known = any(p.name == app.plugin for p in plugins.discover())
+    wrong = dict(plugins.unmet(app.requires))
+    state = f"BROKEN ({broken.problem})" if broken else "installed" if known else "missing"
+    parts = [f"plugin {app.plugin}: {state}"]
+    parts += [f"{text}: {wrong.get(text, 'installed')}" for text in app.requires]
+    lines = ["needs " + ", ".join(parts)]
+    if wrong or not known:
+        lines.append(f"to install: {app.install or f'pip install counterpoint-{app.plugin}'}")
+    return lines

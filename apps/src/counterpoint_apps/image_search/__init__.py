@@ -6,7 +6,9 @@ from counterpoint.apps import App
 
 app = App(
     name="image-search",
-    summary="find the most similar pictures by example, as a table and as a picture",
+    summary="find the most similar pictures by example and near-duplicates, at the shell and in the browser",
     command="counterpoint_apps.image_search.command:main",
     plugin="vision",
+    requires=("lancedb>=0.30", "filelock>=3.12", "gradio>=6"),
+    install="pip install 'counterpoint-apps[image-search]'",
 )

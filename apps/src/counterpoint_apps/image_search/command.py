@@ -1,159 +1,209 @@
-"""``counterpoint app image-search query``: neighbours of pictures, as a table and as a contact sheet."""
+"""``counterpoint app image-search``: words in, verbs run. Nothing heavy is imported before a verb needs it."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
-from rich.console import Console
-from rich.table import Table
+from counterpoint.errors import ConfigError, message
+from counterpoint_apps.image_search import app
 
-from counterpoint.errors import ConfigError, DataError, message
-from counterpoint.parts import Dataset
-from counterpoint.run import Run
-from counterpoint.training.tables import bar, tell_damaged
-from counterpoint_vision.data.files import ImageFiles
-from counterpoint_vision.tasks import ImageRetrieval, Tile, contact_sheet
+INDEX = Path("image-index")
 
 EXAMPLES = """examples:
-  counterpoint app image-search query --run runs/photos holiday/*.jpg
-  counterpoint app image-search query --run runs/photos --samples 5 --out neighbours.png
-  counterpoint app image-search query --run runs/photos --data archive/ cat.jpg -k 20
+  counterpoint app image-search index photos/ --run runs/photos     make an index, or bring it up to date
+  counterpoint app image-search query cat.jpg                       the most similar pictures
+  counterpoint app image-search duplicates --sheet duplicates.png   near-duplicates, in groups
+  counterpoint app image-search serve                               the same in the browser
 """
+INDEX_EXAMPLES = """Files that did not change (path, size, time; where these differ, content) are not
+embedded again; files that are gone disappear; damaged ones are listed. Stopped or killed, the same command goes on.
 
-LISTED = 3  # neighbours per query in the printed table
+examples:
+  counterpoint app image-search index photos/ --run runs/photos
+  counterpoint app image-search index photos/ --run runs/photos --index indexes/photos --workers 4
+  counterpoint app image-search index photos/ --encoder timm:resnet18 --weights resnet18.safetensors
+"""
+QUERY_EXAMPLES = """examples:
+  counterpoint app image-search query cat.jpg -k 20 --sheet neighbours.png
+  counterpoint app image-search query holiday/ --csv > neighbours.csv
+  counterpoint app image-search query cat.jpg --json --index indexes/photos
+  counterpoint app image-search query --run runs/photos --samples 5      held-out samples of the run's own data
+"""
+DUPLICATES_EXAMPLES = """The threshold is the valley of the histogram of scores between near-duplicates
+and the rest; where there is no valley, only copies (score 0.9999) count. --threshold overrides.
+
+examples:
+  counterpoint app image-search duplicates --sheet duplicates.png
+  counterpoint app image-search duplicates --threshold 0.98 --csv > duplicates.csv
+"""
+SERVE_EXAMPLES = """examples:
+  counterpoint app image-search serve
+  counterpoint app image-search serve --index indexes/photos --port 8000 --open
+"""
 
 
 def main(words: Sequence[str]) -> int:
     """Parse the words after ``image-search`` and run the verb; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="counterpoint app image-search", description="Search pictures by example.")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb")
-    query = verbs.add_parser(
-        "query",
-        help="the most similar pictures to some pictures",
-        description="The most similar pictures to some pictures.",
+    parser = argparse.ArgumentParser(
+        prog="counterpoint app image-search",
+        description="Search pictures by example.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    query.add_argument(
-        "images", nargs="*", type=Path, help="picture files to search for (default: --samples of the data)"
-    )
-    query.add_argument("--run", required=True, type=Path, help="run directory of a vision encoder")
-    query.add_argument("--data", help="where to search (default: the run's own data)")
-    query.add_argument(
-        "--samples", type=int, default=5, help="held-out samples as queries where no file is given (default: 5)"
-    )
-    query.add_argument("-k", type=int, default=8, help="neighbours per query (default: 8)")
-    query.add_argument("--seed", type=int, default=0, help="draws the samples (default: 0)")
-    query.add_argument(
-        "--out", type=Path, default=Path("neighbours.png"), help="contact sheet (default: neighbours.png)"
-    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb")
+    _index(verbs)
+    _query(verbs)
+    _duplicates(verbs)
+    _serve(verbs)
     parsed = parser.parse_args(list(words))
-    search(
-        parsed.run,
+    code: int = parsed.do(parsed)
+    return code
+
+
+def _verb(verbs: argparse._SubParsersAction, name: str, text: str, epilog: str) -> argparse.ArgumentParser:  # type: ignore[type-arg]
+    made: argparse.ArgumentParser = verbs.add_parser(
+        name, help=text, description=f"{text}.", epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("--index", type=Path, default=INDEX, help=f"directory of the index (default: {INDEX})")
+    return made
+
+
+def _index(verbs: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    verb = _verb(verbs, "index", "make an index of a folder of pictures, or bring it up to date", INDEX_EXAMPLES)
+    verb.add_argument("folder", type=Path, help="folder with pictures, in it or below")
+    verb.add_argument("--run", type=Path, help="run directory whose encoder is used")
+    verb.add_argument("--encoder", help="instead of a run: timm:NAME, with --weights")
+    verb.add_argument("--weights", type=Path, help="weight file of that network (.safetensors, or .pth without pickle)")
+    verb.add_argument("--rebuild", action="store_true", help="start from nothing")
+    verb.add_argument("--workers", type=int, default=0, help="processes that read pictures (default: 0)")
+    verb.add_argument("--exact-below", type=int, help="pictures up to which search is exact (default: 50,000)")
+    verb.set_defaults(do=_do_index)
+
+
+def _do_index(parsed: argparse.Namespace) -> int:
+    app.demand("lancedb", "filelock")
+    from counterpoint_apps.image_search.index import PictureIndex
+    from counterpoint_apps.image_search.update import told, update
+    from counterpoint_apps.store import EXACT_BELOW
+
+    at_least("workers", parsed.workers, 0)
+    limit = EXACT_BELOW if parsed.exact_below is None else at_least("exact-below", parsed.exact_below, 0)
+    encoder = _chosen(parsed)
+    options = {"rebuild": parsed.rebuild, "workers": parsed.workers, "exact_below": limit}
+    counts = update(parsed.folder, encoder, parsed.index, **options)
+    print("\n".join(told(counts, PictureIndex(parsed.index))))
+    return 0
+
+
+def _chosen(parsed: argparse.Namespace):  # type: ignore[no-untyped-def]  # the type's module is heavy
+    from counterpoint_apps.image_search.encoder import PictureEncoder
+
+    if (parsed.run is None) == (parsed.encoder is None):
+        found = "neither" if parsed.run is None else "both"
+        raise ConfigError(message("--run, --encoder", found, "one of them", "For example: --run runs/photos"))
+    if parsed.run is not None:
+        return PictureEncoder.of_run(parsed.run)
+    kind, _, name = parsed.encoder.partition(":")
+    if kind != "timm" or not name:
+        raise ConfigError(message("--encoder", repr(parsed.encoder), "timm:NAME, for example timm:resnet18"))
+    if parsed.weights is None:
+        todo = "Without weights the network is random, and what it finds is too. Give the file of its weights."
+        raise ConfigError(message("--weights", "none", "a weight file", todo))
+    return PictureEncoder.of_timm(name, parsed.weights)
+
+
+def _query(verbs: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    verb = _verb(verbs, "query", "the most similar pictures to some pictures", QUERY_EXAMPLES)
+    verb.add_argument("images", nargs="*", type=Path, help="picture files, or folders of them")
+    verb.add_argument("-k", type=int, default=20, help="neighbours per query (default: 20)")
+    verb.add_argument("--run", type=Path, help="where the index's run lies now; with --samples: the run to look at")
+    verb.add_argument(
+        "--samples", type=int, help="instead of files: held-out samples of the run, among its train split"
+    )
+    verb.add_argument("--data", help="with --samples: other data than the run's own")
+    verb.add_argument("--seed", type=int, default=0, help="draws the samples (default: 0)")
+    verb.add_argument("--exact", action="store_true", help="compare with everything, whatever the size")
+    form = verb.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_const", const="json", dest="form", help="print JSON")
+    form.add_argument("--csv", action="store_const", const="csv", dest="form", help="print CSV")
+    verb.add_argument("--sheet", "--out", type=Path, help="contact sheet to draw, a PNG file")
+    verb.set_defaults(do=_do_query)
+
+
+def _do_query(parsed: argparse.Namespace) -> int:
+    at_least("k", parsed.k, 1)
+    if parsed.samples is not None or (not parsed.images and parsed.run is not None):
+        from counterpoint_apps.image_search.samples import search_samples
+
+        if parsed.run is None or parsed.images:
+            raise ConfigError(message("--samples", "no --run, or pictures besides", "--run RUN and no picture"))
+        count = 5 if parsed.samples is None else at_least("samples", parsed.samples, 1)
+        search_samples(parsed.run, parsed.data, count, parsed.k, parsed.seed, parsed.sheet, parsed.form or "table")
+        return 0
+    if not parsed.images:
+        raise ConfigError(message("images", "none", "picture files or folders", "Or --run RUN --samples 5."))
+    app.demand("lancedb")
+    from counterpoint_apps.image_search.query import query
+
+    query(
+        parsed.index,
         parsed.images,
-        data=parsed.data,
-        samples=parsed.samples,
-        k=parsed.k,
-        seed=parsed.seed,
-        out=parsed.out,
+        parsed.k,
+        parsed.run,
+        parsed.sheet,
+        parsed.form or "table",
+        exact=parsed.exact or None,
     )
     return 0
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What is searched for: rows of a dataset, and which of them may not find themselves in the gallery."""
+def _duplicates(verbs: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    verb = _verb(verbs, "duplicates", "groups of near-duplicates in an index", DUPLICATES_EXAMPLES)
+    verb.add_argument("--threshold", type=float, help="least score of a pair, above 0 and up to 1")
+    form = verb.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_const", const="json", dest="form", help="print JSON")
+    form.add_argument("--csv", action="store_const", const="csv", dest="form", help="print CSV")
+    verb.add_argument("--sheet", type=Path, help="contact sheet to draw, a PNG file")
+    verb.set_defaults(do=_do_duplicates)
 
-    dataset: Dataset
-    indices: list[int]
-    held_out: bool
+
+def _do_duplicates(parsed: argparse.Namespace) -> int:
+    app.demand("lancedb")
+    from counterpoint_apps.image_search.duplicates import duplicates
+
+    duplicates(parsed.index, parsed.threshold, parsed.sheet, parsed.form or "table")
+    return 0
 
 
-def search(
-    run: Path,
-    images: Sequence[Path] = (),
-    *,
-    data: str | None = None,
-    samples: int = 5,
-    k: int = 8,
-    seed: int = 0,
-    out: Path = Path("neighbours.png"),
-) -> Path:
-    """Embed the gallery and the queries, print the neighbours, draw the contact sheet.
+def _serve(verbs: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    verb = _verb(verbs, "serve", "search in the browser", SERVE_EXAMPLES)
+    verb.add_argument("--run", type=Path, help="where the index's run lies now")
+    verb.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine only)"
+    )
+    verb.add_argument("--port", type=int, default=7860, help="port (default: 7860; 0: any that is free)")
+    verb.add_argument("--max-upload", type=int, default=20, metavar="MB", help="largest upload in MB (default: 20)")
+    verb.add_argument("--open", action="store_true", help="open the page in the browser")
+    verb.set_defaults(do=_do_serve)
 
-    Held-out samples (of the test split, else val) search in the train split; files search in everything.
 
-    Args:
-        run: run directory.
-        images: picture files; none: ``samples`` held-out samples of the data.
-        data: where to search; None: the run's own data.
-        samples: how many samples.
-        k: neighbours per query.
-        seed: draws the samples.
-        out: PNG file.
+def _do_serve(parsed: argparse.Namespace) -> int:
+    app.demand()
+    from counterpoint_apps.image_search.serve import serve
 
-    Returns:
-        ``out``.
+    at_least("max-upload", parsed.max_upload, 1)
+    serve(parsed.index, parsed.run, parsed.host, parsed.port, parsed.max_upload, parsed.open)
+    return 0
+
+
+def at_least(name: str, value: int, least: int) -> int:
+    """``value``, checked.
 
     Raises:
-        ConfigError: a number below 1.
-        DataError: a file that is missing or damaged, or no held-out sample to draw.
+        ConfigError: it is less.
     """
-    for name, value in (("samples", samples), ("k", k)):
-        if value < 1:
-            raise ConfigError(message(name, value, "a whole number from 1"))
-    console, loaded = Console(), Run(run)
-    dataset = loaded.open(data)
-    splits = dataset.splits()
-    asked = _files(images) if images else _held_out(dataset, splits, samples, seed)
-    gallery = splits["train"].tolist() if asked.held_out else list(range(len(dataset)))
-    with bar(console) as progress:
-        work = progress.add_task("embedding", total=len(gallery))
-        found = loaded.features(dataset, gallery, tick=lambda n: progress.update(work, advance=n))
-    tell_damaged(console, found)
-    wanted = loaded.features(asked.dataset, asked.indices)
-    if wanted.damaged:
-        raise DataError("; ".join(f"{d.name}: {d.reason}" for d in wanted.damaged))
-    task = ImageRetrieval(k=k).fit(found.features, found.labels, [dataset.name(i) for i in found.index.tolist()])
-    neighbours = task.predict(wanted.features)
-    places = found.index[neighbours.indices].tolist()
-    console.print(_table(asked, wanted.index.tolist(), neighbours.names or [], neighbours.scores))
-    rows = [
-        [Tile.of(dataset, i, score) for i, score in zip(row, scores)]
-        for row, scores in zip(places, neighbours.scores.tolist())
-    ]
-    sheet = contact_sheet([Tile.of(asked.dataset, i) for i in wanted.index.tolist()], rows, out, "Nearest neighbours")
-    console.print(f"Neighbours as a picture: {sheet}")
-    return sheet
-
-
-def _files(images: Sequence[Path]) -> Asked:
-    """The given files, whatever folders they lie in."""
-    missing = [str(path) for path in images if not path.is_file()]
-    if missing:
-        raise DataError(message("images", ", ".join(missing), "picture files that exist"))
-    files = ImageFiles(Path(), [str(path) for path in images], None, None, None)
-    return Asked(files, list(range(len(files))), held_out=False)
-
-
-def _held_out(dataset: Dataset, splits: dict[str, np.ndarray], samples: int, seed: int) -> Asked:
-    pool = splits["test"] if len(splits["test"]) else splits["val"]
-    if not len(pool):
-        raise DataError(message("data", "no held-out sample", "some in test or val", "Name picture files instead."))
-    generator = torch.Generator().manual_seed(seed)
-    chosen = pool[torch.randperm(len(pool), generator=generator)[:samples].numpy()]
-    return Asked(dataset, chosen.tolist(), held_out=True)
-
-
-def _table(asked: Asked, indices: list[int], names: list[list[str]], scores: torch.Tensor) -> Table:
-    """The nearest few of each query; the picture has them all."""
-    table = Table("query", "nearest (cosine)", title="Nearest neighbours")
-    for index, row, values in zip(indices, names, scores.tolist()):
-        nearest = ", ".join(f"{name} {value:.2f}" for name, value in list(zip(row, values))[:LISTED])
-        table.add_row(asked.dataset.name(index), nearest)
-    return table
+    if value < least:
+        raise ConfigError(message(name, value, f"a whole number from {least}"))
+    return value

@@ -24,12 +24,14 @@ class Embedded:
         index: ``(N,)`` int64 positions in the dataset; damaged samples are absent.
         labels: ``(N,)`` int64, -1 unknown, or None.
         damaged: what could not be read.
+        content: ``(N,)`` int64 content ids.
     """
 
     features: Tensor
     index: Tensor
     labels: Tensor | None
     damaged: list[Damaged]
+    content: Tensor
 
 
 def encode_with(encoder: Encoder) -> Encode:
@@ -73,7 +75,7 @@ def embed(
         tick: called with the number of samples done after each batch (progress).
     """
     batches = [[int(i) for i in indices[s : s + batch_size]] for s in range(0, len(indices), batch_size)]
-    features, index, labels, damaged = [], [], [], []
+    features, index, labels, content, damaged = [], [], [], [], []
     for batch in loader(dataset, batches, workers=workers, fill=False):
         damaged += batch.damaged
         if len(batch):
@@ -81,6 +83,7 @@ def embed(
             features.append(torch.cat([encode(view) for view in views.plain(moved)], dim=1).cpu())
             index.append(batch.index)
             labels.append(batch.label)
+            content.append(batch.content)
         if tick is not None:
             tick(len(batch) + len(batch.damaged))
     known = [label for label in labels if label is not None]
@@ -89,4 +92,5 @@ def embed(
         torch.cat(index) if index else torch.empty(0, dtype=torch.int64),
         torch.cat(known) if known else None,
         damaged,
+        torch.cat(content) if content else torch.empty(0, dtype=torch.int64),
     )

@@ -65,6 +65,7 @@ plugin = Plugin(
     tasks={
         "few-labels": Part("counterpoint_vision.tasks:FewLabels", "classes from a few labels per class"),
         "retrieval": Part("counterpoint_vision.tasks:ImageRetrieval", "the most similar images"),
+        "duplicates": Part("counterpoint_vision.tasks:NearDuplicates", "near-duplicates, in groups"),
     },
     recipes={
         "moco": {"views": "moco"},

@@ -122,6 +122,8 @@ def _check_size(width: int, height: int) -> None:
 
 def _reason(error: Exception) -> str:
     text = str(error)
+    if isinstance(error, Image.DecompressionBombError):  # Pillow looks at the header before we can
+        return f"more pixels than the limit of {MAX_PIXELS}"
     if isinstance(error, RuntimeError):  # torchvision puts the place in its C++ file first
         text = text.split("\n")[0].rsplit(": ", 1)[-1]
     if "cannot identify image file" in text:

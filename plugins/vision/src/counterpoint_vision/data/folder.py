@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -73,32 +73,43 @@ class ImageFolder(ImageFiles):
         return {split: np.flatnonzero(part == number) for number, split in enumerate(SPLITS)}
 
 
-def scan(root: Path) -> Iterator[str]:
-    """Relative paths (with ``/``) of the images below ``root``, each folder once, in no particular order."""
+def scan(root: Path, unreadable: Callable[[str], None] | None = None) -> Iterator[str]:
+    """Relative paths (with ``/``) of the images below ``root``, each folder once, in no particular order.
+
+    Streamed: memory does not grow with the number of files in a folder.
+
+    Args:
+        root: the folder.
+        unreadable: told the relative path (with a ``/`` at its end) of each folder below that may not be looked at.
+
+    Raises:
+        OSError: ``root`` itself cannot be read.
+    """
     seen: set[tuple[int, int]] = set()
     folders = [""]
     while folders:
         folder = folders.pop()
-        place = root / folder
-        status = place.stat()
-        if (status.st_dev, status.st_ino) in seen:
-            continue
-        seen.add((status.st_dev, status.st_ino))
         try:
-            entries = list(os.scandir(place))
-        except PermissionError:
+            status = (root / folder).stat()
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            entries = os.scandir(root / folder)
+        except OSError:
             if not folder:
                 raise
+            if unreadable is not None:
+                unreadable(folder)
             continue
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            path = f"{folder}{entry.name}"
-            if _is_image(entry.name):
-                if not _is_folder(entry):
-                    yield path
-            elif _is_folder(entry):
-                folders.append(path + "/")
+        with entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if not _is_image(entry.name):
+                    if _is_folder(entry):
+                        folders.append(f"{folder}{entry.name}/")
+                elif not _is_folder(entry):
+                    yield f"{folder}{entry.name}"
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -16,8 +17,10 @@ from counterpoint.parts import Dataset
 from counterpoint.types import Damaged
 
 SIDE, GAP, LINE, FRAME, MARGIN = 136, 14, 18, 4, 28  # pixels; 128 inside the frame: 32 and 64 fit whole
+ACROSS = 10  # neighbours on one line; more go on below
 _PAPER, _INK, _QUIET, _RULE = "#fbfaf7", "#22252a", "#767c85", "#d9d6cf"
 _RIGHT, _WRONG = "#2a9d5c", "#d1495b"
+_LEAST = 480  # pixels: room for the title
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +53,20 @@ class Tile:
         caption = dataset.classes[sample.label] if known else dataset.name(index)  # type: ignore[index]
         return cls(sample.data["image"], caption, score, sample.label)
 
+    @classmethod
+    def missing(cls, caption: str, score: float | None = None) -> Tile:
+        """A blank tile for an image that cannot be shown."""
+        return cls(torch.full((3, 1, 1), 235, dtype=torch.uint8), caption, score)
+
 
 def contact_sheet(
-    queries: Sequence[Tile], neighbours: Sequence[Sequence[Tile]], path: str | Path, title: str = ""
+    queries: Sequence[Tile],
+    neighbours: Sequence[Sequence[Tile]],
+    path: str | Path,
+    title: str = "",
+    heads: tuple[str, str] = ("query", "nearest first"),
 ) -> Path:
-    """Draw one row per query: the query, then its neighbours from the nearest on.
+    """Draw one row per query: the query, then its neighbours from the nearest on, ten on a line.
 
     A neighbour of the query's class has a green frame, one of another class a red one. Images smaller than the tile are
     enlarged by a whole factor without smoothing.
@@ -64,6 +76,7 @@ def contact_sheet(
         neighbours: for each query its neighbours; rows may differ in length.
         path: PNG file to write (its folder is made).
         title: one line above the rows.
+        heads: what stands above the queries and above their neighbours.
 
     Returns:
         ``path``.
@@ -74,18 +87,20 @@ def contact_sheet(
     if not queries or len(queries) != len(neighbours):
         found = f"{len(queries)} queries and {len(neighbours)} rows"
         raise ShapeError(message("neighbours", found, "one row of neighbours for each of at least one query"))
-    columns = max(len(row) for row in neighbours)
+    columns = min(ACROSS, max(len(row) for row in neighbours))
     top = MARGIN + (40 if title else 0) + 26
-    height = top + len(queries) * (SIDE + LINE + GAP) + MARGIN
-    sheet = Image.new("RGB", (_left(columns + 1) - GAP + MARGIN, height), _PAPER)
+    lines = [max(1, -(-len(row) // ACROSS)) for row in neighbours]
+    height = top + sum(lines) * (SIDE + LINE + GAP) + MARGIN
+    sheet = Image.new("RGB", (max(_left(columns + 1) - GAP + MARGIN, _LEAST), height), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    _head(draw, title, top)
+    _head(draw, title, heads, top)
     for number, (query, row) in enumerate(zip(queries, neighbours)):
-        y = top + number * (SIDE + LINE + GAP)
+        y = top + sum(lines[:number]) * (SIDE + LINE + GAP)
         _tile(sheet, draw, query, (_left(0), y), None)
         for place, tile in enumerate(row):
             known = query.label is not None and tile.label is not None
-            _tile(sheet, draw, tile, (_left(place + 1), y), tile.label == query.label if known else None)
+            corner = _left(place % ACROSS + 1), y + place // ACROSS * (SIDE + LINE + GAP)
+            _tile(sheet, draw, tile, corner, tile.label == query.label if known else None)
     _foot(draw, queries, neighbours, height)
     return _write(sheet, Path(path))
 
@@ -99,11 +114,11 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-def _head(draw: ImageDraw.ImageDraw, title: str, top: int) -> None:
+def _head(draw: ImageDraw.ImageDraw, title: str, heads: tuple[str, str], top: int) -> None:
     if title:
         draw.text((MARGIN, MARGIN - 6), title, _INK, _font(22))
-    draw.text((_left(0), top - 24), "query", _QUIET, _font(14))
-    draw.text((_left(1), top - 24), "nearest first", _QUIET, _font(14))
+    draw.text((_left(0), top - 24), heads[0], _QUIET, _font(14))
+    draw.text((_left(1), top - 24), heads[1], _QUIET, _font(14))
 
 
 def _tile(
