@@ -19,13 +19,6 @@ author = "The Counterpoint authors"
 project_copyright = "The Counterpoint authors, Apache-2.0"
 version = release = __version__
 html_title = "Counterpoint"
-AWAITED = (
-    "tutorials/first-plugin",
-    "how-to/read-the-report",
-    "how-to/search-your-pictures",
-    "reference/conformance",
-    "explanation/store",
-)
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_design", "sphinx_copybutton"]
 exclude_patterns = ["_build", "results/bench", "results/claims", "results/conformance"]
@@ -109,13 +102,6 @@ def _signature(
     return re.sub(r"~(\w+\.)+", "", signature).replace("<factory>", "..."), returns
 
 
-def _only_existing(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Leave out of the navigation what has its place there already and is not written yet."""
-    if docname == "index":
-        missing = [name for name in AWAITED if name not in app.env.found_docs]
-        source[0] = "\n".join(line for line in source[0].splitlines() if line not in missing)
-
-
 def _resolve(app: Sphinx, env: Any, node: Any, content: nodes.Element) -> nodes.Element | None:
     """A name in backticks that says enough by itself: ``knn_search``, ``objectives.gather``."""
     if node.get("refdomain") != "py":
@@ -134,4 +120,3 @@ def setup(app: Sphinx) -> None:
     app.add_html_math_renderer("mathml", (_inline, None), (_display, None))
     app.connect("missing-reference", _resolve)
     app.connect("autodoc-process-signature", _signature)
-    app.connect("source-read", _only_existing)
