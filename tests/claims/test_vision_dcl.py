@@ -20,7 +20,7 @@ pytestmark = pytest.mark.claim
 
 TUNING = 100
 SEEDS = {32: (0,)} if claims.SMOKE else {32: (0, 1, 2, 3, 4), 64: (0, 1, 2, 3, 4), 256: (0, 1, 2)}
-RATES = ("0.03",) if claims.SMOKE else ("0.01", "0.03", "0.1")
+RATES = ("0.03",) if claims.SMOKE else ("0.003", "0.01", "0.03", "0.1")
 BASE = ("vision/simclr", "--config", "configs/vision/dcl-cpu.yaml", "--data", "cifar10-small")
 ARMS = {"InfoNCE": "NTXent", "DCL": "DCL"}
 
