@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
+import snippets
 import toy
 from counterpoint import plugin as plugins
 from counterpoint.plugin import Found, Part
 from counterpoint.report.page import write_report
 from counterpoint.training.pretrain import pretrain
+from pages import DOCS, photos
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs" / "how-to" / "read-the-report.md").read_text(encoding="utf-8")
+PAGE = DOCS / "how-to" / "read-the-report.md"
 TRAIN = "pretrain vision/simclr --data photos --epochs 1 --batch-size 16 --tensorboard false --progress false --out"
 
 
 def block(language: str) -> str:
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    return str(found)
+    (found,) = snippets.blocks(PAGE, language)
+    return found.text
 
 
 def run(words: str, place: Path, code: int = 0) -> str:
@@ -40,12 +38,7 @@ def run(words: str, place: Path, code: int = 0) -> str:
 @pytest.mark.e2e
 @pytest.mark.slow
 def test_every_command_of_the_page_runs_in_order(tmp_path: Path) -> None:
-    draw = np.random.default_rng(0)
-    for number in range(40):
-        folder = tmp_path / "photos" / ("light" if number % 2 else "dark")
-        folder.mkdir(parents=True, exist_ok=True)
-        pixels = draw.integers(0, 128, (40, 48, 3)) + (number % 2) * 100
-        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
+    photos(tmp_path)
     assert "Report: runs/photos/report.html" in run(f"{TRAIN} runs/photos", tmp_path)
     assert "Report:" not in run(f"{TRAIN} runs/again --seed 1 --report false", tmp_path)
     first = (tmp_path / "runs" / "photos" / "report.html").read_text(encoding="utf-8")

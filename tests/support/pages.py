@@ -10,13 +10,14 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 
+WHOLE = f"{ROOT}/core {ROOT}/plugins/vision {ROOT}/apps"
 PIP = "pip install --dry-run --no-deps --no-build-isolation --quiet"
 INTO = "pip install --no-deps --no-build-isolation --no-index --quiet --target"
 SHORT = "--max_steps 20 --tensorboard false --progress false"
 SHORTER = {  # what a page says: what is run
     "make demo": f"make --dry-run -C {ROOT} demo",
     "make test": f"make --dry-run -C {ROOT} test",
-    "pip install ./core ./plugins/vision ./apps": f"{PIP} {ROOT}/core {ROOT}/plugins/vision {ROOT}/apps",
+    "pip install ./core ./plugins/vision './apps[image-search]'": f"{PIP} {WHOLE}",
     "pip install ./odd-ones": f"{INTO} installed ./odd-ones",
     "--epochs 20": SHORT,
     "--epochs 10": SHORT,
