@@ -42,7 +42,7 @@ ALLOWED = {
     "listing": WORDS | {"methods", "training", "plugin"},
     "doctor": WORDS | {"training", "plugin"},
     "apps": WORDS | {"plugin"},
-    "testing": WORDS | {"objectives", "nn", "methods", "evaluation", "training", "plugin", "run", "apps"},
+    "testing": WORDS | {"objectives", "nn", "methods", "evaluation", "training", "report", "plugin", "run", "apps"},
     "scaffold": WORDS | {"plugin"},
 }
 TOP = {"cli", "__init__"}  # which may use everything

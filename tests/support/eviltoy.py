@@ -50,6 +50,10 @@ def nothing(context: Any) -> None:
     """A plugin's section that has nothing to show."""
 
 
+def nothing_drawn(sample: Sample, side: int) -> None:
+    """A thumbnail that is none."""
+
+
 def huge(context: Any) -> Any:
     """A plugin's section that is larger than a page may be."""
     from counterpoint.report import Section

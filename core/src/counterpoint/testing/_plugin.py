@@ -13,6 +13,7 @@ import numpy as np
 from torch.nn import functional
 
 from counterpoint.plugin import CAPABILITIES
+from counterpoint.report import Context, Missing, Picture, Section
 from counterpoint.run import Run
 from counterpoint.testing.registry import FOUR, check, require
 from counterpoint.testing.session import MANY, Session
@@ -35,7 +36,7 @@ def described(session: Session, name: str) -> None:
     plugin = session.plugin
     require(re.fullmatch(r"[a-z][a-z0-9]*", plugin.name), "name", repr(plugin.name), "one lower-case word")
     require(_is_line(plugin.summary), "summary", repr(plugin.summary), "one line that says what it is for")
-    for kind in (*FOUR, "methods"):
+    for kind in (*FOUR, "methods", "report"):
         for part_name, part in getattr(plugin, kind).items():
             require(_is_line(part.summary), f"{kind} {part_name!r}: summary", repr(part.summary), "one line")
             unknown = part.capabilities - CAPABILITIES
@@ -97,6 +98,25 @@ def embeds(session: Session, name: str) -> None:
     first, again, anew = embedded(run), embedded(run), embedded(Run(run.path))
     require(np.array_equal(first, again), "the same run, again", "other embeddings", "the same, bit by bit")
     require(np.array_equal(first, anew), "the run loaded anew", "other embeddings", "the same, bit by bit")
+
+
+@check("plugin", after=("plugin/pretrains", "datasets/repeats"))
+def reports(session: Session, name: str) -> str:
+    """On the run's report a sample is a picture or a text, and each section of the plugin's is a section or nothing."""
+    run, _ = pretrained(session)
+    context, told = Context(run), []
+    shown = context.preview(int(run.open().splits()["train"][0]))
+    require(isinstance(shown, Picture | str), "thumbnail", type(shown).__name__, "a Picture or a str")
+    for section, part in session.plugin.report.items():
+        try:
+            made = part.load()(context)
+        except Missing as missing:
+            told.append(f"{section}: {missing}")
+            continue
+        require(
+            made is None or isinstance(made, Section), f"report {section!r}", type(made).__name__, "Section or None"
+        )
+    return "; ".join(told)
 
 
 def embedded(run: Run) -> np.ndarray:
