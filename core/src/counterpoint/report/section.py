@@ -14,7 +14,7 @@ Mark = Literal["", "query", "same", "other"]
 
 
 class HasHtml(Protocol):
-    """Anything that renders itself; `markupsafe` and the page's template know the protocol."""
+    """Anything that renders itself; ``markupsafe`` and the page's template know the protocol."""
 
     def __html__(self) -> str:
         """HTML in which everything untrusted is escaped."""
