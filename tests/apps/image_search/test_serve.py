@@ -167,7 +167,28 @@ def test_the_page_by_use(served: str, photos: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.browser
-def test_paste_and_drop_on_a_phone(served: str, photos: Path) -> None:
+def test_a_picture_is_pasted_with_the_keys(served: str, photos: Path) -> None:
+    with open_page(served) as opened:
+        page = opened.page
+        page.locator("#picture input[type=file]").wait_for(state="attached", timeout=30_000)
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        for name in ("green/1.png", "blue/2.png"):  # the second while the first is shown
+            page.evaluate(
+                """async (bytes) => {
+                    const blob = new Blob([new Uint8Array(bytes)], {type: 'image/png'});
+                    await navigator.clipboard.write([new ClipboardItem({'image/png': blob})]);
+                }""",
+                list((photos / name).read_bytes()),
+            )
+            page.locator("h1").click()
+            page.keyboard.press("Control+v")
+            page.locator(f".tile:first-child img[alt='{name}']").wait_for(timeout=30_000)
+            assert float(page.locator(".tile .score").first.inner_text()) > 0.99
+        assert opened.errors == []
+
+
+@pytest.mark.browser
+def test_a_picture_is_dropped_on_a_phone(served: str, photos: Path) -> None:
     with open_page(served, width=390, height=844, scheme="dark", touch=True) as opened:
         page = opened.page
         page.locator("#picture input[type=file]").wait_for(state="attached", timeout=30_000)

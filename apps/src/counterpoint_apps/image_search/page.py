@@ -24,6 +24,27 @@ element.addEventListener('click', (event) => {
 });
 """
 
+PASTED = """
+<script>
+function give(file, tries) {
+  const input = document.querySelector('#picture input[type=file]');
+  if (!input) {  // a picture is shown: it goes first
+    document.querySelector("#picture button[aria-label='Clear'], #picture button[aria-label='Remove Image']")?.click();
+    if (tries) setTimeout(() => give(file, tries - 1), 50);
+    return;
+  }
+  const transfer = new DataTransfer();
+  transfer.items.add(file);
+  input.files = transfer.files;
+  input.dispatchEvent(new Event('change', {bubbles: true}));
+}
+document.addEventListener('paste', (event) => {
+  const files = event.clipboardData ? event.clipboardData.files : [];
+  if (files.length) give(files[0], 40);
+});
+</script>
+"""  # Gradio itself pastes by a button only, and people press Ctrl+V
+
 HINT = '<p class="hint">Drop, paste or choose a picture. The most similar ones of the index appear here.</p>'
 
 Shown = tuple[Found, str, str, str, Any, Any]  # state, grid, status, place, previous, next

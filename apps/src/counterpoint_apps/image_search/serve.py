@@ -56,7 +56,7 @@ def build_app(searches: Searches, max_upload: int, host: str = "127.0.0.1") -> A
     from fastapi import FastAPI
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-    from counterpoint_apps.image_search.page import CSS, build, theme
+    from counterpoint_apps.image_search.page import CSS, PASTED, build, theme
     from counterpoint_apps.image_search.pictures import add_routes
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
@@ -68,6 +68,7 @@ def build_app(searches: Searches, max_upload: int, host: str = "127.0.0.1") -> A
         build(searches),
         "",
         css=CSS,
+        head=PASTED,
         theme=theme(),
         max_file_size=max_upload * 2**20,
         footer_links=[],
