@@ -38,7 +38,7 @@ def test_every_setting_is_there_with_its_default() -> None:
 def test_every_verb_of_an_app_is_there() -> None:
     told = commands.app_commands()
     assert "### `counterpoint app image-search query`" in told
-    assert "| `--out OUT` |" in told
+    assert "| `--sheet, --out SHEET` |" in told
     assert "Needs `counterpoint-vision`" in told
 
 
