@@ -140,6 +140,8 @@ def bench(name: str) -> Callable[[], str]:
         head = ["what", "measure", "values", "target"]
         load = ", ".join(str(value) for value in facts["load"])
         told = f"{facts['processor']}, torch {facts['torch']}, {facts['date'][:10]}, load {load}."
+        peers = ", ".join(f"{name} {version}" for name, version in facts.get("peers", {}).items())
+        told += f" Installed beside it: {peers}." if peers else ""
         return f"{told}\n\n{table(head, rows)}"
 
     return write

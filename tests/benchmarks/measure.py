@@ -13,13 +13,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+from importlib import metadata
 from pathlib import Path
 
 import torch
 
 ROOT = Path(__file__).resolve().parents[2]
+PEERS = (
+    "albumentations",
+    "faiss-cpu",
+    "kornia",
+    "lightly",
+    "open-clip-torch",
+    "pytorch-metric-learning",
+    "scikit-learn",
+    "torchvision",
+)
 
 
 @dataclass(slots=True)
@@ -98,8 +110,18 @@ def facts() -> dict[str, object]:
         "load": [round(load, 2) for load in os.getloadavg()],
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "peers": peers(),
         "smoke": smoke(),
     }
+
+
+def peers() -> dict[str, str]:
+    """Versions of the peers that are installed."""
+    found = {}
+    for name in PEERS:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def _processor() -> str:
