@@ -19,7 +19,7 @@ $(VENV)/.installed: pyproject.toml core/pyproject.toml plugins/vision/pyproject.
 demo: $(VENV)/.installed ## learn an encoder from real images in under five minutes, measure it, show neighbours
 	$(BIN)/counterpoint pretrain --config configs/vision/demo.yaml --data "$$($(BIN)/python -m counterpoint_vision.data.demo)" --out $(DEMO) --overwrite
 	$(BIN)/counterpoint evaluate $(DEMO)
-	$(BIN)/counterpoint app image-search query --run $(DEMO) --samples 5 --out $(DEMO)/neighbours.png
+	$(BIN)/counterpoint app image-search query --run $(DEMO) --samples 5 -k 9 --sheet $(DEMO)/neighbours.png
 	@echo
 	@echo "Everything is in $(DEMO). Open this first, in a browser:"
 	@echo "  report          $(DEMO)/report.html"
