@@ -86,9 +86,11 @@ def _attends(needs: Sequence[bool], job: Job) -> bool:
     return only_anchors and job.fast and not job.both and not job.grid.triangle and not job.grid.single
 
 
-def _logits(out: Tensor, scaled: Tensor, candidates: Tensor, job: Job, rows: slice, cols: slice) -> Tensor:
+def _logits(
+    out: Tensor, anchors: Tensor, candidates: Tensor, scale: float, job: Job, rows: slice, cols: slice
+) -> Tensor:
     """This tile's logits in base 2, left-out pairs at -inf."""
-    torch.mm(scaled[rows], candidates[cols].t(), out=out)
+    torch.addmm(out, anchors[rows], candidates[cols].t(), beta=0, alpha=scale * LOG2E, out=out)
     if job.weight is not None:
         add_log_weight(out, job.weight, rows, cols, LOG2E)
     job.grid.leave_out(out, rows, cols)
@@ -104,11 +106,10 @@ def _forward(
     row = anchors.new_full((grid.n,), start)
     col = row if grid.triangle else anchors.new_full((grid.m,), start) if job.both else None
     attended = torch.zeros_like(anchors) if _attends(needs, job) else None
-    scaled = anchors * (scale * LOG2E)
     scratch = Scratch(grid, anchors)
     tile = None
     for rows, cols in grid:
-        tile = _logits(scratch.tile(rows, cols), scaled, candidates, job, rows, cols)
+        tile = _logits(scratch.tile(rows, cols), anchors, candidates, scale, job, rows, cols)
         if job.fast:
             tile.exp2_()
         add(row[rows], tile, 1)
@@ -160,10 +161,9 @@ def _backward(
     grid = job.grid
     grad_a = torch.zeros_like(anchors)
     grad_c = None if grid.triangle else torch.zeros_like(candidates)
-    scaled = anchors * (scale * LOG2E)
     scratch, other = Scratch(grid, anchors), Scratch(grid, anchors)
     for rows, cols in grid:
-        tile = _logits(scratch.tile(rows, cols), scaled, candidates, job, rows, cols)
+        tile = _logits(scratch.tile(rows, cols), anchors, candidates, scale, job, rows, cols)
         if job.fast:
             tile.exp2_()
         weights = weigh(tile, other.tile(rows, cols), rows, cols)
