@@ -157,7 +157,7 @@ def softplus_sum(
         ShapeError: shapes, widths or keys that do not fit.
     """
     anchors, candidates = _compute_dtype(anchors, candidates)
-    grid = grid_of(anchors, candidates, pairs, count, tile)
+    grid = _grid_of(anchors, candidates, pairs, count, tile)
     result: Tensor = apply(SoftplusSum, anchors, candidates, scale, bias, grid)
     return result
 
@@ -182,7 +182,7 @@ def _compute_dtype(anchors: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]
     return anchors.to(dtype), candidates.to(dtype)
 
 
-def grid_of(
+def _grid_of(
     anchors: Tensor, candidates: Tensor, pairs: Pairs | None, count: Count, tile: int | None, triangle: bool = False
 ) -> Grid:
     """The tiles and the left-out pairs, keys checked."""
@@ -219,7 +219,7 @@ def _job(
     symmetric: bool = False,
     both: bool = False,
 ) -> Job:
-    grid = grid_of(anchors, candidates, pairs, count, tile, triangle=symmetric)
+    grid = _grid_of(anchors, candidates, pairs, count, tile, triangle=symmetric)
     if isinstance(log_weight, Tensor) and log_weight.shape != (grid.m,):
         raise ShapeError(message("log_weight", tuple(log_weight.shape), f"({grid.m},) or a function of the pair"))
     if isinstance(log_weight, Tensor):
