@@ -1,4 +1,4 @@
-"""The four things that a plugin supplies: dataset, views, encoder, task.
+"""The four things that a plugin supplies: dataset, views, encoder, task; and a protocol where classes are not the point.
 
 Subclass these; everything else (every method, training, evaluation, report, embedding) comes with them.
 """
@@ -37,11 +37,13 @@ class Dataset(TorchDataset[Sample | Damaged], ABC):
         labels: ``(N,)`` int64 with -1 for "unknown", or None.
         classes: names of the classes, or None.
         in_memory: whether samples come without reading files, so that reading processes would only cost.
+        notes: what was left out or changed when the source was opened, a sentence each; told at a run's start.
     """
 
     labels: np.ndarray | None = None
     classes: list[str] | None = None
     in_memory: bool = False
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def accepts(cls, source: str) -> bool:
@@ -76,6 +78,14 @@ class Dataset(TorchDataset[Sample | Damaged], ABC):
         )
         part = np.where(draw < share, 2, np.where(draw < 2 * share, 1, 0))
         return {split: np.flatnonzero(part == number) for number, split in enumerate(SPLITS)}
+
+    def entities(self) -> Dataset:
+        """What embeddings, maps and neighbours are about: the samples themselves.
+
+        Override where a sample is a relation between things (a click, an edge): then it is those things, e.g. one
+        sample an item. Training is on the samples all the same.
+        """
+        return self
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """The samples at ``indices`` as one `Batch`. Override where a batch is quicker to make than its samples."""
@@ -126,11 +136,15 @@ class Encoder(nn.Module, ABC):
 
     Attributes:
         dim: width of ``Encoding.pooled``.
-        capabilities: any of ``"tokens"``, ``"masking"``, ``"dense"``, ``"modalities"``; a method declares its needs.
+        capabilities: any of ``"tokens"``, ``"masking"``, ``"dense"``, ``"modalities"``, ``"graph"``; a method declares
+            its needs.
+        per_row: whether a view costs by its rows. False where the network goes over all of its nodes whatever rows are
+            asked for: then nothing is gained by a micro-batch, and none is chosen.
     """
 
     dim: int
     capabilities: ClassVar[frozenset[str]] = frozenset()
+    per_row: ClassVar[bool] = True
 
     @classmethod
     def blank(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,6 +153,14 @@ class Encoder(nn.Module, ABC):
         Also the arguments of the untrained baseline. Override where an argument fetches or reads weights.
         """
         return dict(arguments)
+
+    def prepare(self, dataset: Dataset) -> None:
+        """Take from the *train* split what the network is made of: a graph, a vocabulary, statistics.
+
+        Called once, before a method is built around a new encoder; a loaded encoder has it from its weights, so what is
+        taken must be in parameters and buffers (which then shape themselves when a state is loaded). Override where
+        data shapes the network; weights are drawn from torch's global generator.
+        """
 
     @abstractmethod
     def forward(self, view: View) -> Encoding:
@@ -187,6 +209,31 @@ class Task(ABC):
     @abstractmethod
     def evaluate(self, features: Tensor, labels: Tensor) -> dict[str, float]:
         """Metrics on ``(M, D)`` features with ``(M,)`` labels; a metric's name carries its protocol."""
+
+
+class Protocol(ABC):
+    """How a modality's encoders are measured where classes are not the point: by ranking, segments, forecasts.
+
+    `counterpoint evaluate` shows its numbers for the learnt and the untrained encoder beside the floors, and training
+    those of the learnt one on val, where they choose the best epoch if ``select`` names one of them.
+    """
+
+    @abstractmethod
+    def measure(self, encoder: Encoder, views: Views, dataset: Dataset, split: str) -> dict[str, float]:
+        """Metrics of ``encoder`` on ``split`` (``"val"`` or ``"test"``); a metric's name carries its protocol.
+
+        Called in evaluation mode, without gradients. Nothing of ``"test"`` may be looked at for ``"val"``.
+        """
+
+    def floors(self, dataset: Dataset, split: str, quick: bool) -> dict[str, dict[str, float]]:
+        """Row name -> metrics of what needs no encoder: the most popular, the last value, the mean.
+
+        Args:
+            dataset: the data.
+            split: that is measured.
+            quick: leave out what takes more than seconds.
+        """
+        return {}
 
 
 def data_home() -> Path:

@@ -24,7 +24,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from counterpoint.errors import ConfigError, PluginError, nearest
 
 GROUP = "counterpoint.plugins"
-CAPABILITIES = frozenset({"tokens", "masking", "dense", "modalities"})
+CAPABILITIES = frozenset({"tokens", "masking", "dense", "modalities", "graph"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,8 @@ class Plugin:
         methods: name -> `Part`; the core's run without being named here.
         recipes: method name -> settings that differ from the method's defaults (the keys of a configuration file);
             a method without an entry runs with its own defaults.
+        protocol: class of a `counterpoint.parts.Protocol` that measures this modality's encoders; without it they are
+            measured by kNN and probes where there are labels, and by their geometry.
         thumbnail: function ``(sample, side) -> Picture or str`` that shows a sample to a person (see
             `counterpoint.report`); without it the report shows names.
         report: name -> function ``(context) -> Section or None``: sections that the plugin adds to the report.
@@ -96,6 +98,7 @@ class Plugin:
     tasks: Mapping[str, Part] = field(default_factory=dict)
     methods: Mapping[str, Part] = field(default_factory=dict)
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    protocol: Part | None = None
     thumbnail: Part | None = None
     report: Mapping[str, Part] = field(default_factory=dict)
     requires: tuple[str, ...] = ()
