@@ -217,7 +217,13 @@ class Protocol(ABC):
 
     `counterpoint evaluate` shows its numbers for the learnt and the untrained encoder beside the floors, and training
     those of the learnt one on val, where they choose the best epoch if ``select`` names one of them.
+
+    Attributes:
+        words: the few metrics that people look at first -> a plain name, and what it says; shares from 0 to 1, of which
+            more is better.
     """
+
+    words: ClassVar[Mapping[str, tuple[str, str]]] = {}
 
     @abstractmethod
     def measure(self, encoder: Encoder, views: Views, dataset: Dataset, split: str) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,15 @@ class Context:
     def verdict(self) -> Verdict | None:
         """Is it learning? None where nothing was logged yet."""
         return diagnose(self.run.path) if self.metrics else None
+
+    @cached_property
+    def words(self) -> Mapping[str, tuple[str, str]]:
+        """What the plugin's protocol calls its metrics; empty where it has none."""
+        try:
+            part = self.run.plugin.protocol
+        except CounterpointError:  # no encoder yet, or the plugin is gone
+            return {}
+        return {} if part is None else part.load().words
 
     @property
     def updates(self) -> int:
