@@ -93,7 +93,7 @@ class GraphEncoder(Encoder):
         self.edges = torch.from_numpy(edges).to(device)
         self.sizes = torch.tensor([n_users, n_items], device=device)
         table = torch.empty(n_users + n_items, self.dim, dtype=self.table.dtype, device=device)
-        for part in table.split([n_users, n_items]):
+        for part in (table[:n_users], table[n_users:]):
             nn.init.xavier_uniform_(part)
         self.table.data = table
         self._connect()
@@ -161,7 +161,8 @@ class GraphEncoder(Encoder):
             L + 1 tensors ``(n_users + n_items, dim)``, or ``(R, dim)``.
         """
         over = [self.graph] * self.layers if graphs is None else graphs
-        wanted, found = self.table, []
+        wanted: Tensor = self.table
+        found: list[Tensor] = []
         for layer, graph in enumerate(over, start=1):
             found.append(wanted)
             wanted = self.convolve(wanted, graph, layer, nodes if layer == self.layers else None)
@@ -181,8 +182,8 @@ class GraphEncoder(Encoder):
 
         In evaluation without gradients they are computed once and kept while the weights stay as they are.
         """
-        users, items = self._clean().final.split([self.n_users, self.n_items])
-        return users, items
+        final = self._clean().final
+        return final[: self.n_users], final[self.n_users :]
 
     def _clean(self) -> _Kept:
         """The pass without noise, kept where nothing can change or learn."""
@@ -263,7 +264,7 @@ class GraphEncoder(Encoder):
             self.table.data = self.table.new_empty(table.shape)
         if edges is not None and edges.dim() == 2:
             self.edges = self.edges.new_empty(edges.shape)
-        super()._load_from_state_dict(state, prefix, *args)  # type: ignore[no-untyped-call]
+        super()._load_from_state_dict(state, prefix, *args)
         if edges is not None and sizes is not None and int(self.sizes.sum()):
             self._connect()
 

@@ -187,7 +187,7 @@ def _interactions(method: GraphMethod, views: Sequence[View]) -> tuple[Tensor, T
 
 
 def _share(nodes: Tensor) -> Tensor:
-    """This rank's part of the nodes of all ranks; of several ranks each has as many, and up to W - 1 nodes have none."""
+    """This rank's part of the nodes of all ranks: each of W ranks has as many, so up to W - 1 nodes are in none."""
     size = len(nodes) // world_size()
     return nodes[rank() * size : (rank() + 1) * size]
 
