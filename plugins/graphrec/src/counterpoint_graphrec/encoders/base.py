@@ -36,7 +36,7 @@ class GraphEncoder(Encoder):
 
     Attributes:
         table: ``(n_users + n_items, dim)``, users first; Xavier uniform, users and items each by their number.
-        edges: ``(2, E)`` int32, the users and the items of the training interactions.
+        edges: ``(2, E)`` int32, the users and the items of the training interactions, by user and then by item.
         sizes: ``(2,)`` int64, the numbers of users and items.
 
     Raises:
@@ -86,21 +86,21 @@ class GraphEncoder(Encoder):
         if matrix is None:
             allowed = "interactions of users and items (with a `matrix`)"
             raise ConfigError(message(f"{type(self).__name__}: dataset", type(dataset).__name__, allowed))
-        coo = matrix("train").tocoo()
+        coo, device = matrix("train").tocoo(), self.table.device
         n_users, n_items = coo.shape
-        device = self.table.device
-        edges = np.stack([coo.row, coo.col]).astype(np.int32)
-        self.edges = torch.from_numpy(edges).to(device)
+        self.edges = torch.from_numpy(np.stack([coo.row, coo.col]).astype(np.int32)).to(device)
         self.sizes = torch.tensor([n_users, n_items], device=device)
-        table = torch.empty(n_users + n_items, self.dim, dtype=self.table.dtype, device=device)
+        self._connect()
+        table = self.table.new_empty(n_users + n_items, self.dim, requires_grad=False)
         for part in (table[:n_users], table[n_users:]):
             nn.init.xavier_uniform_(part)
         self.table.data = table
-        self._connect()
 
     def _connect(self) -> None:
+        """Build the graph of the edges, and keep these in its order."""
         n_users, n_items = self.sizes.tolist()
         self._graph = BipartiteGraph(self.edges[0], self.edges[1], n_users, n_items)
+        self.edges = torch.stack([self._graph.users, self._graph.items]).int()
         self._kept = None
 
     @property
@@ -133,8 +133,8 @@ class GraphEncoder(Encoder):
         """
         if not 0 <= user < self.n_users:
             raise ShapeError(message("user", user, f"0 to {self.n_users - 1}"))
-        ends = torch.searchsorted(self.graph.users, torch.tensor([user, user + 1], device=self.graph.users.device))
-        return self.graph.items[int(ends[0]) : int(ends[1])].long()
+        ends = torch.searchsorted(self.edges[0], self.edges.new_tensor([user, user + 1]))
+        return self.edges[1, int(ends[0]) : int(ends[1])].long()
 
     def matrix(self) -> csr_array:
         """The training interactions as a ``(n_users, n_items)`` matrix of ones."""
