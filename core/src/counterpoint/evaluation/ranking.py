@@ -31,7 +31,7 @@ Scores = Callable[[Tensor, slice], Tensor]
 TILE = 32_768
 """Items per tile."""
 SCORES = 1_000_000
-"""Scores held at a time: 4 MB of float32 stay in the cache between product, mask and top-k; 16 MB took twice as long."""
+"""Scores held at a time: 4 MB of float32 stay in the cache between product, mask and top-k; 16 MB take twice as long."""
 
 
 def dot_scores(users: Tensor, items: Tensor) -> Scores:
