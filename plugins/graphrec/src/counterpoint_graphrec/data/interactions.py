@@ -217,16 +217,14 @@ def _chosen(split: Split | None, log: Log, core: int) -> Split:
 
 def _parted(log: Log, split: Split, fractions: Fractions, seed: int) -> np.ndarray:
     """``(N,)`` int8: the part of each pair."""
-    order = None if log.time is None else np.lexsort((log.time, log.user))
     if split == "fixed" and log.part is not None:
-        return parting.complete(log.user, log.item, log.part, order, fractions, seed)
+        return parting.complete(log.user, log.item, log.part, log.time, fractions, seed)
     if split == "time" and log.time is not None:
         return parting.by_time(log.time, fractions)
     if split == "leave-one-out":
-        if order is None:
+        if log.time is None:
             log.notes.append("There are no times: which interactions are left out was drawn at random.")
-            order = np.lexsort((mixed(log.user, log.item, seed), log.user))
-        return parting.leave_one_out(log.user, order, np.bincount(log.user))
+        return parting.leave_one_out(log.user, log.item, log.time, seed)
     return parting.randomly(log.user, log.item, fractions, seed)
 
 

@@ -138,17 +138,20 @@ def _liked(log: Log, min_rating: float | None) -> Log:
 def _distinct(log: Log) -> Log:
     """Each pair once, in order of user and item: train before test, then the earliest, then the first row."""
     key = log.user.astype(np.int64) * len(log.items) + log.item
-    keys = [column for column in (log.time, log.part, key) if column is not None]
-    order = np.lexsort(keys) if len(keys) > 1 else np.argsort(key, kind="stable")
+    order = np.argsort(key)
     ordered = key[order]
-    first = np.ones(len(order), dtype=bool)
-    first[1:] = ordered[1:] != ordered[:-1]
-    repeats = len(order) - int(first.sum())
+    repeat = np.zeros(len(order), dtype=bool)
+    repeat[1:] = ordered[1:] == ordered[:-1]
+    repeats = int(repeat.sum())
     if repeats:
+        places = np.flatnonzero(repeat | np.append(repeat[1:], False))
+        rows = order[places]
+        keys = [rows, *(column[rows] for column in (log.time, log.part, key) if column is not None)]
+        order[places] = rows[np.lexsort(keys)]
         told = "row repeats a pair" if repeats == 1 else "rows repeat a pair"
         which = "first" if log.time is None else "earliest"
         log.notes.append(f"{repeats:,} {told} of user and item; the {which} of each is kept.")
-    return log.only(order[first])
+    return log.only(order[~repeat])
 
 
 def _cored(log: Log, core: int) -> Log:

@@ -52,8 +52,8 @@ def with_descriptions(log: Log, table: Table, where: str, words: bool = False) -
         raise DataError(message("titles", f"no item of the data in {where}", allowed, "Are the ids the same?"))
     strange = int((place[np.unique(codes[codes >= 0])] < 0).sum())
     if strange:
-        told = "item of {} was" if strange == 1 else "items of {} were"
-        log.notes.append(f"{strange:,} {told.format(where)} touched by nobody; left out.")
+        told = "item of {} is" if strange == 1 else "items of {} are"
+        log.notes.append(f"{strange:,} {told.format(where)} without interactions here; left out.")
     rows = _first_rows(np.append(place, -1)[codes], len(log.items))
     missing = int((rows < 0).sum())
     if missing:
@@ -74,7 +74,7 @@ def own_descriptions(log: Log, table: Table) -> None:
         codes, values = numbered(_first_elements(column))
         known = log.item >= 0
         alike = codes[known] == codes[rows[log.item[known]]]
-        if alike.mean() >= ALIKE:
+        if alike.sum() >= ALIKE * len(alike):
             sound[kind] = _picked(codes, values, rows)
         else:
             name = getattr(table.columns, kind)
