@@ -9,57 +9,40 @@ from counterpoint.errors import DataError, message
 
 __all__ = ["UniformNegatives"]
 
-ROUNDS = 8
-"""Rounds of rejection before the rest is drawn by rank; each leaves a share of the user's density."""
-
 
 class UniformNegatives:
     """One item for each asked user, uniform over those that the user did not touch.
 
+    A rank among the user's untouched items is drawn, and one binary search finds how many touched ones stand before
+    it; so there is nothing to reject, and a user who touched nearly everything takes no longer.
+
     Args:
         n_users, n_items: sizes.
-        users, items: the training pairs, ``(E,)`` int each.
+        users, items: the training pairs, ``(E,)`` int each; repeated ones count once.
     """
 
     def __init__(self, n_users: int, n_items: int, users: Tensor, items: Tensor) -> None:
-        self.n_users, self.n_items = n_users, n_items
-        self._keys = torch.unique(users.long().cpu() * n_items + items.long().cpu())
-        counts = torch.bincount(self._keys // n_items, minlength=n_users)
+        self.n_items = n_items
+        pairs = torch.unique(users.cpu().long() * n_items + items.cpu())
+        owners = pairs // n_items
+        counts = torch.bincount(owners, minlength=n_users)
         self._free = n_items - counts
         self._starts = counts.cumsum(0) - counts
+        # Before a user's k-th touched item t stand t - k untouched ones: ascending, and at most n_items.
+        untouched = pairs % n_items - (torch.arange(len(pairs)) - self._starts[owners])
+        self._keys = owners * (n_items + 1) + untouched
 
     def __call__(self, users: Tensor, generator: torch.Generator) -> Tensor:
-        """``(B,)`` int64 items for ``(B,)`` users, on their device; a function of the generator (of the CPU).
+        """Items ``(B,)`` int64 for users ``(B,)``, on their device; a function of the generator (of the CPU).
 
         Raises:
             DataError: a user who touched every item.
         """
-        asked = users.long().cpu()
-        if bool((self._free[asked] == 0).any()):
-            user = int(asked[self._free[asked] == 0][0])
-            raise DataError(message("users", f"user {user}, who touched all {self.n_items} items", "an item left"))
-        drawn = torch.randint(self.n_items, asked.shape, generator=generator)
-        for _ in range(ROUNDS):
-            again = self.touched(asked, drawn).nonzero().squeeze(1)
-            if not again.numel():
-                return drawn.to(users.device)
-            drawn[again] = torch.randint(self.n_items, again.shape, generator=generator)
-        again = self.touched(asked, drawn).nonzero().squeeze(1)
-        drawn[again] = self._by_rank(asked[again], generator)
-        return drawn.to(users.device)
-
-    def touched(self, users: Tensor, items: Tensor) -> Tensor:
-        """``(B,)`` bool: whether each pair is a training pair."""
-        wanted = users * self.n_items + items
-        place = torch.searchsorted(self._keys, wanted).clamp_(max=max(len(self._keys) - 1, 0))
-        return self._keys[place] == wanted if len(self._keys) else torch.zeros_like(wanted, dtype=torch.bool)
-
-    def _by_rank(self, users: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw the rank among the untouched items, then step over the touched ones before it."""
-        drawn = torch.empty_like(users)
-        for i, user in enumerate(users.tolist()):
-            start = int(self._starts[user])
-            own = self._keys[start : start + self.n_items - int(self._free[user])] - user * self.n_items
-            rank = torch.randint(int(self._free[user]), (), generator=generator)
-            drawn[i] = rank + torch.searchsorted(own - torch.arange(len(own)), rank, right=True)
-        return drawn
+        asked = users.cpu().long()
+        free = self._free[asked]
+        if bool((free == 0).any()):
+            found = f"user {int(asked[free == 0][0])}, who touched all {self.n_items} items"
+            raise DataError(message("users", found, "users with an item left", "Drop this user or add items."))
+        ranks = torch.randint(2**62, asked.shape, generator=generator) % free
+        place = torch.searchsorted(self._keys, asked * (self.n_items + 1) + ranks, right=True)
+        return (ranks + place - self._starts[asked]).to(users.device)
