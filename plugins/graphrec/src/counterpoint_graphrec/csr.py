@@ -8,7 +8,7 @@ Transposes are precomputed or made by scipy's counting sort; torch's own gradien
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import scipy.sparse
 import torch
@@ -50,14 +50,15 @@ class CSR:
         )
 
     def take(self, rows: Tensor) -> CSR:
-        """The rows of these numbers, in their order; work goes with their entries only. Values are not taken."""
+        """The rows of these numbers, in their order; work goes with their entries only."""
         first = self.starts.index_select(0, rows)
         counts = self.starts[1:].index_select(0, rows) - first
         ends = counts.cumsum(0)
         total = int(ends[-1]) if len(ends) else 0
         shift = torch.repeat_interleave(first - (ends - counts).to(first), counts, output_size=total)
         places = shift.add_(torch.arange(total, dtype=shift.dtype, device=shift.device))
-        return CSR.of(self.columns.index_select(0, places), counts, self.width)
+        values = None if self.values is None else self.values.index_select(0, places)
+        return replace(CSR.of(self.columns.index_select(0, places), counts, self.width), values=values)
 
     def transpose(self) -> CSR:
         """Rows for columns, entries in the order of their row; values go along."""
@@ -70,9 +71,9 @@ class CSR:
         return CSR(columns, starts, shape[0], moved)
 
     def keep(self, mask: Tensor) -> CSR:
-        """The entries where ``mask`` ``(nnz,)`` bool. Values are not kept."""
+        """The entries where ``mask`` ``(nnz,)`` bool."""
         before = F.pad(mask.cumsum(0, dtype=self.starts.dtype), (1, 0)).index_select(0, self.starts)
-        return CSR(self.columns[mask], before, self.width)
+        return CSR(self.columns[mask], before, self.width, None if self.values is None else self.values[mask])
 
     def map(self, fn: Callable[[Tensor], Tensor]) -> CSR:
         """``fn`` on each tensor, such as a move to a device."""
