@@ -17,6 +17,9 @@ from torch import Tensor
 
 __all__ = ["CSR"]
 
+NARROW = torch.iinfo(torch.int32).max
+"""As many entries fit int32."""
+
 
 @dataclass(frozen=True)
 class CSR:
@@ -34,9 +37,8 @@ class CSR:
     @classmethod
     def of(cls, columns: Tensor, counts: Tensor, width: int) -> CSR:
         """Ones in ``columns``, of which ``counts`` ``(rows,)`` belong to each row."""
-        narrow = columns.numel() <= torch.iinfo(torch.int32).max
-        starts = F.pad(counts.cumsum(0, dtype=torch.int64), (1, 0))
-        return cls(columns.int(), starts.int(), width) if narrow else cls(columns.long(), starts, width)
+        index = torch.int32 if columns.numel() <= NARROW else torch.int64
+        return cls(columns.to(index), F.pad(counts.cumsum(0), (1, 0)).to(index), width)
 
     def __matmul__(self, x: Tensor) -> Tensor:
         """``(rows, D)`` for ``x`` ``(width, D)``; without gradient."""

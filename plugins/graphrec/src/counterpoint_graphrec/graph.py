@@ -14,7 +14,7 @@ from counterpoint_graphrec.csr import CSR
 
 __all__ = ["BipartiteGraph", "drop_edges", "drop_nodes"]
 
-FEW = 0.5
+FEW = 0.4
 """Up to this share of the entries, products for the asked rows only are cheaper than the whole (measured)."""
 
 
