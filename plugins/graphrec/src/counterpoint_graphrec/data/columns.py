@@ -34,11 +34,6 @@ USUAL: dict[str, tuple[str, ...]] = {
 }
 """What a column is -> names that say so, the surest first (lower case, words joined by ``_``)."""
 
-<<<<<<< HEAD
-DESCRIPTION = ("title", "group")
-
-=======
->>>>>>> data
 
 @dataclass(frozen=True)
 class Columns:
@@ -69,11 +64,6 @@ def guess(names: Sequence[str], kind: str, taken: Sequence[str | None] = ()) -> 
     return next((known[usual] for usual in USUAL[kind] if usual in known), None)
 
 
-<<<<<<< HEAD
-def is_usual(name: str) -> bool:
-    """Whether the name is one that columns have."""
-    return any(plain(name) in usual for usual in USUAL.values())
-=======
 def are_names(fields: Sequence[str]) -> bool:
     """Whether the first line of a file is names of columns: two have usual ones, or one and there is no number."""
     usual = sum(any(plain(field) in names for names in USUAL.values()) for field in fields)
@@ -86,7 +76,6 @@ def _is_number(field: str) -> bool:
     except ValueError:
         return False
     return True
->>>>>>> data
 
 
 def choose(names: Sequence[str], asked: dict[str, str | None], where: str, needed: Sequence[str]) -> Columns:
@@ -94,30 +83,13 @@ def choose(names: Sequence[str], asked: dict[str, str | None], where: str, neede
 
     Args:
         names: columns that there are.
-<<<<<<< HEAD
-        asked: kind -> name that the user gave; None or absent: guess.
-=======
         asked: kind -> name that the user gave; "": none; None or absent: guess.
->>>>>>> data
         where: what an error calls the table.
         needed: kinds without which nothing can be done.
 
     Raises:
         DataError: a column that was asked for is not there, or a needed one cannot be guessed.
     """
-<<<<<<< HEAD
-    chosen: dict[str, str | None] = {}
-    for kind, name in asked.items():
-        if name is not None:
-            chosen[kind] = _named(names, name, kind, where)
-    for kind in USUAL:
-        if kind not in chosen:
-            chosen[kind] = guess(names, kind, list(chosen.values()))
-    for kind in needed:
-        if chosen[kind] is None:
-            raise _unknown(names, kind, where)
-    if chosen["user"] is not None and chosen["user"] == chosen["item"]:
-=======
     given = {kind: name for kind, name in asked.items() if name is not None}
     chosen = {kind: _named(names, name, kind, where) if name else None for kind, name in given.items()}
     for kind in USUAL if "user" in needed else ("item", "title", "group"):
@@ -129,7 +101,6 @@ def choose(names: Sequence[str], asked: dict[str, str | None], where: str, neede
         if chosen[kind] is None:
             raise _unknown(names, kind, where)
     if chosen.get("user") is not None and chosen["user"] == chosen["item"]:
->>>>>>> data
         found = f"{chosen['user']!r} for both in {where}"
         raise DataError(message("user, item", found, f"two of the columns {', '.join(names)}"))
     return Columns(**chosen)

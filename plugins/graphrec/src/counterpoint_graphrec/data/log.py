@@ -90,12 +90,8 @@ def cleaned(log: Log, min_rating: float | None, core: int) -> Log:
 def _readable(log: Log) -> Log:
     """Without the rows that lack an id, a rating or a time."""
     rows, kept = len(log), np.ones(len(log), dtype=bool)
-<<<<<<< HEAD
-    reasons: list[tuple[str, np.ndarray]] = [("user", log.user < 0), ("item", log.item < 0)]
-=======
     blank = (log.user < 0) & (log.item < 0)
     reasons = [("user and no item", blank), ("user", log.user < 0), ("item", log.item < 0)]
->>>>>>> data
     for name, values in (("rating", log.rating), ("time", log.time)):
         if values is not None:
             reasons.append((f"{name} that can be read", np.isnan(values)))
@@ -140,28 +136,6 @@ def _liked(log: Log, min_rating: float | None) -> Log:
 
 
 def _distinct(log: Log) -> Log:
-<<<<<<< HEAD
-    """Each pair once, in order of user and item: the earliest where times tell, else the first row, train before test."""
-    key = log.user.astype(np.int64) * len(log.items) + log.item
-    keys = [key] if log.part is None else [log.part, key]
-    order = np.argsort(key, kind="stable") if log.time is log.part is None else _order(log, key, keys)
-    ordered = key[order]
-    first = np.ones(len(order), dtype=bool)
-    first[1:] = ordered[1:] != ordered[:-1]
-    repeats = len(order) - int(first.sum())
-    if repeats:
-        told = "row repeats a pair" if repeats == 1 else "rows repeat a pair"
-        which = "first" if log.time is None else "earliest"
-        log.notes.append(f"{repeats:,} {told} of user and item; the {which} of each is kept.")
-    return log.only(order[first])
-
-
-def _order(log: Log, key: np.ndarray, keys: list[np.ndarray]) -> np.ndarray:
-    if log.time is not None:
-        keys = [log.time, *keys]
-    found: np.ndarray = np.lexsort(keys)
-    return found
-=======
     """Each pair once, in order of user and item: train before test, then the earliest, then the first row."""
     key = log.user.astype(np.int64) * len(log.items) + log.item
     order = np.argsort(key)
@@ -178,7 +152,6 @@ def _order(log: Log, key: np.ndarray, keys: list[np.ndarray]) -> np.ndarray:
         which = "first" if log.time is None else "earliest"
         log.notes.append(f"{repeats:,} {told} of user and item; the {which} of each is kept.")
     return log.only(order[~repeat])
->>>>>>> data
 
 
 def _cored(log: Log, core: int) -> Log:

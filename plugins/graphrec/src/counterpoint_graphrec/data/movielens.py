@@ -1,16 +1,3 @@
-<<<<<<< HEAD
-"""MovieLens-100k, out of a wheel of the Python package index."""
-
-from __future__ import annotations
-
-from counterpoint_graphrec.data.recbole import RecBoleFile
-
-NAME = "movielens-100k"
-
-
-class MovieLens(RecBoleFile):
-    """placeholder"""
-=======
 """MovieLens-100k: fetched once, by pip, out of the wheel of a package that carries it."""
 
 from __future__ import annotations
@@ -145,4 +132,3 @@ def _member(wheel: Path, name: str, digest: str) -> bytes:
     if hashlib.sha256(content).hexdigest() != digest:
         raise DataError(message("source", f"{name} in {wheel.name} with other content", f"SHA-256 {digest}"))
     return content
->>>>>>> data

@@ -11,11 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from counterpoint.errors import DataError, message
-<<<<<<< HEAD
-from counterpoint_graphrec.data.columns import is_usual
-=======
 from counterpoint_graphrec.data.columns import are_names
->>>>>>> data
 
 HEAD = 1 << 16
 """Bytes that are looked at."""
@@ -30,10 +26,7 @@ class Layout:
     Attributes:
         encoding: as Python names it.
         delimiter: one letter.
-<<<<<<< HEAD
-=======
         quoted: whether a field may stand in quotes.
->>>>>>> data
         names: columns; ``"1"``, ``"2"``, ... where there is no header.
         header: lines above the first row, the header included.
         first: fields of the first row, empty where there is none.
@@ -41,10 +34,7 @@ class Layout:
 
     encoding: str
     delimiter: str
-<<<<<<< HEAD
-=======
     quoted: bool
->>>>>>> data
     names: list[str]
     header: int
     first: list[str]
@@ -67,11 +57,7 @@ def sniff(place: Path, asked: Sequence[str], usual: str, delimiter: str | None =
         place: the file.
         asked: columns that the user named.
         usual: delimiter that the file's ending promises; it wins among equals.
-<<<<<<< HEAD
-        delimiter: take this one, and a header, without looking.
-=======
         delimiter: take this one, a header, and no quotes, without looking.
->>>>>>> data
 
     Raises:
         DataError: the file is empty, binary, or cannot be opened.
@@ -83,12 +69,6 @@ def sniff(place: Path, asked: Sequence[str], usual: str, delimiter: str | None =
     if not lines:
         raise DataError(message("source", f"nothing in {str(place)!r}", "a header and rows below it"))
     separator = delimiter or _delimiter(lines, usual)
-<<<<<<< HEAD
-    rows = list(csv.reader(lines[:2], delimiter=separator))
-    if delimiter is not None or _is_header(rows[0], asked):
-        return Layout(encoding, separator, _distinct(rows[0]), blank + 1, rows[1] if len(rows) > 1 else [])
-    return Layout(encoding, separator, [str(number + 1) for number in range(len(rows[0]))], blank, rows[0])
-=======
     if delimiter is None:
         rows = [*csv.reader(lines[:2], delimiter=separator), []]
     else:
@@ -96,7 +76,6 @@ def sniff(place: Path, asked: Sequence[str], usual: str, delimiter: str | None =
     if delimiter is not None or _is_header(rows[0], asked):
         return Layout(encoding, separator, delimiter is None, _distinct(rows[0]), blank + 1, rows[1])
     return Layout(encoding, separator, True, [str(number + 1) for number in range(len(rows[0]))], blank, rows[0])
->>>>>>> data
 
 
 def _head(place: Path) -> bytes:
@@ -137,25 +116,10 @@ def _delimiter(lines: Sequence[str], usual: str) -> str:
 
 
 def _is_header(fields: Sequence[str], asked: Sequence[str]) -> bool:
-<<<<<<< HEAD
-    """Names and no values: one is usual or was asked for; or no field is a number, and no place was asked for."""
-    if any(field.strip() in asked or is_usual(field) for field in fields):
-        return True
-    return not any(map(_is_number, fields)) and not (asked and all(name.isdigit() for name in asked))
-
-
-def _is_number(field: str) -> bool:
-    try:
-        float(field)
-    except ValueError:
-        return False
-    return True
-=======
     """Names and no values, unless the user asked for columns by their place."""
     if any(field.strip() in asked for field in fields):
         return True
     return are_names(fields) and not (asked and all(name.isdigit() for name in asked))
->>>>>>> data
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

@@ -6,24 +6,18 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-<<<<<<< HEAD
-=======
 import pyarrow
 import pyarrow.compute
->>>>>>> data
 
 from counterpoint.errors import DataError, message
 from counterpoint_graphrec.data.files import Table, existing, read
 from counterpoint_graphrec.data.ids import Texts, numbered
 from counterpoint_graphrec.data.log import Log
 
-<<<<<<< HEAD
-=======
 _arrow: Any = pyarrow  # its functions carry no types
 ALIKE = 0.9
 """Share of rows that must agree with the first row of their item, for a column to describe items."""
 
->>>>>>> data
 
 def described(log: Log, source: str) -> Log:
     """``log`` with titles and categories from the table ``source``.
@@ -49,38 +43,6 @@ def with_descriptions(log: Log, table: Table, where: str, words: bool = False) -
     """
     if table.columns.title is None and table.columns.group is None:
         names = ", ".join(table.data.column_names)
-<<<<<<< HEAD
-        raise DataError(message("titles", f"columns {names} in {where}", "one called title, name or category"))
-    codes, ids = numbered(table.get("item"))
-    number = _numbers(log.items, ids)[codes]  # of the last id for -1, which is put right next
-    number[codes < 0] = -1
-    known, strange = number >= 0, len(ids) - int((_numbers(log.items, ids) >= 0).sum())
-    if not known.any():
-        raise DataError(
-            message(
-                "titles", f"no item of the data in {where}", f"ids such as {log.items[0]!r}", "Are the ids the same?"
-            )
-        )
-    if strange:
-        log.notes.append(f"{strange:,} items of {where} were touched by nobody; left out.")
-    rows = first_rows(number, len(log.items))
-    titles, groups = texts(table.get("title"), rows), first_of(texts(table.get("group"), rows), words)
-    missing = int((rows < 0).sum())
-    if missing:
-        log.notes.append(f"{missing:,} of {len(rows):,} items are not in {where}; they go by their ids.")
-    return replace(log, titles=titles or log.titles, groups=groups or log.groups)
-
-
-def _numbers(items: Texts, ids: Texts) -> np.ndarray:
-    """``(len(ids),)`` int64: number of each id among ``items``, -1 for none."""
-    import pyarrow.compute
-
-    found = pyarrow.compute.index_in(ids.values, value_set=items.values)
-    return np.append(found.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64), -1)[: max(1, len(ids))]
-
-
-def first_rows(numbers: np.ndarray, count: int) -> np.ndarray:
-=======
         todo = "Name the columns of the file so."
         raise DataError(message("titles", f"only {names} in {where}", "a column title, name or category", todo))
     codes, ids = numbered(table.get("item"))
@@ -121,7 +83,6 @@ def own_descriptions(log: Log, table: Table) -> None:
 
 
 def _first_rows(numbers: np.ndarray, count: int) -> np.ndarray:
->>>>>>> data
     """``(count,)`` int64: the first row in which each number occurs, -1 for none."""
     rows = np.full(count, -1, dtype=np.int64)
     backwards = np.flatnonzero(numbers >= 0)[::-1]
@@ -129,17 +90,6 @@ def _first_rows(numbers: np.ndarray, count: int) -> np.ndarray:
     return rows
 
 
-<<<<<<< HEAD
-def texts(column: Any, rows: np.ndarray) -> Texts | None:
-    """The texts of a column at ``rows`` (-1: empty), or None where none has any."""
-    if column is None:
-        return None
-    codes, values = numbered(_first_elements(column))
-    if not len(values):
-        return None
-    found = values.take(np.append(codes, -1)[rows])
-    return found if any(found) else None
-=======
 def _texts(column: Any, rows: np.ndarray) -> Texts | None:
     """The texts of a column at ``rows`` (-1: empty), or None where none has any."""
     if column is None:
@@ -150,28 +100,10 @@ def _texts(column: Any, rows: np.ndarray) -> Texts | None:
 def _picked(codes: np.ndarray, values: Texts, rows: np.ndarray) -> Texts | None:
     found = values.take(np.append(codes, -1)[rows])
     return None if found.empty().all() else found
->>>>>>> data
 
 
 def _first_elements(column: Any) -> Any:
     """A column of lists as the column of their first elements."""
-<<<<<<< HEAD
-    import pyarrow as pa
-
-    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
-        return pa.array([row[0] if row else None for row in column.to_pylist()])
-    return column
-
-
-def first_of(groups: Texts | None, words: bool) -> Texts | None:
-    """Of several categories in a text the first."""
-    import pyarrow.compute
-
-    if groups is None:
-        return None
-    pattern = r"\s.*$" if words else r"\s*[|,;].*$"
-    return Texts(pyarrow.compute.replace_substring_regex(groups.values, pattern, ""))
-=======
     if _arrow.types.is_list(column.type) or _arrow.types.is_large_list(column.type):
         return _arrow.array([row[0] if row else None for row in column.to_pylist()])
     return column
@@ -183,4 +115,3 @@ def _first_of(groups: Texts | None, words: bool) -> Texts | None:
         return None
     pattern = r"\s.*$" if words else r"\s*[|,;].*$"
     return Texts(_arrow.compute.replace_substring_regex(groups.values, pattern, ""))
->>>>>>> data
