@@ -29,8 +29,8 @@ DATA = {
 }
 CORE = ("--dataset.core", "5")
 GRID: dict[str, tuple[str, ...]] = {
-    "bprmf": tuple(f"--method.l2 {l2}" for l2 in ("1e-4", "1e-3", "1e-2", "1e-1")),
-    "lightgcn": tuple(f"--method.l2 {l2} --encoder.layers {n}" for l2 in ("1e-4", "1e-3") for n in (2, 3)),
+    "bprmf": tuple(f"--method.lambda2 {l2}" for l2 in ("1e-4", "1e-3", "1e-2", "1e-1")),
+    "lightgcn": tuple(f"--method.lambda2 {l2} --encoder.layers {n}" for l2 in ("1e-4", "1e-3") for n in (2, 3)),
     "sgl": tuple(f"--method.weight {w} --encoder.layers {n}" for w in ("0.05", "0.2") for n in (2, 3)),
     "simgcl": tuple(f"--method.weight {w} --encoder.layers {n}" for w in ("0.05", "0.2") for n in (2, 3)),
     "xsimgcl": tuple(f"--method.weight {w} --encoder.layers {n}" for w in ("0.05", "0.2") for n in (2, 3)),
