@@ -169,8 +169,8 @@ class GraphEncoder(Encoder):
             wanted = wanted if noise is None else noise(wanted)
         if nodes is None:
             return [*found, wanted]
-        last = wanted if self.layers else wanted[nodes]
-        return [*(layer[nodes] for layer in found), last]
+        last = wanted if self.layers else wanted.index_select(0, nodes)
+        return [*(layer.index_select(0, nodes) for layer in found), last]
 
     def final(self, layers: Sequence[Tensor]) -> Tensor:
         """Mean of the layers that count, ``(…, dim)``."""
