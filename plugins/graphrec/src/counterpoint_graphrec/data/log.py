@@ -90,7 +90,8 @@ def cleaned(log: Log, min_rating: float | None, core: int) -> Log:
 def _readable(log: Log) -> Log:
     """Without the rows that lack an id, a rating or a time."""
     rows, kept = len(log), np.ones(len(log), dtype=bool)
-    reasons: list[tuple[str, np.ndarray]] = [("user", log.user < 0), ("item", log.item < 0)]
+    blank = (log.user < 0) & (log.item < 0)
+    reasons = [("user and no item", blank), ("user", log.user < 0), ("item", log.item < 0)]
     for name, values in (("rating", log.rating), ("time", log.time)):
         if values is not None:
             reasons.append((f"{name} that can be read", np.isnan(values)))
@@ -135,26 +136,22 @@ def _liked(log: Log, min_rating: float | None) -> Log:
 
 
 def _distinct(log: Log) -> Log:
-    """Each pair once, in order of user and item: the earliest where times tell, else the first row, train before test."""
+    """Each pair once, in order of user and item: train before test, then the earliest, then the first row."""
     key = log.user.astype(np.int64) * len(log.items) + log.item
-    keys = [key] if log.part is None else [log.part, key]
-    order = np.argsort(key, kind="stable") if log.time is log.part is None else _order(log, key, keys)
+    order = np.argsort(key)
     ordered = key[order]
-    first = np.ones(len(order), dtype=bool)
-    first[1:] = ordered[1:] != ordered[:-1]
-    repeats = len(order) - int(first.sum())
+    repeat = np.zeros(len(order), dtype=bool)
+    repeat[1:] = ordered[1:] == ordered[:-1]
+    repeats = int(repeat.sum())
     if repeats:
+        places = np.flatnonzero(repeat | np.append(repeat[1:], False))
+        rows = order[places]
+        keys = [rows, *(column[rows] for column in (log.time, log.part, key) if column is not None)]
+        order[places] = rows[np.lexsort(keys)]
         told = "row repeats a pair" if repeats == 1 else "rows repeat a pair"
         which = "first" if log.time is None else "earliest"
         log.notes.append(f"{repeats:,} {told} of user and item; the {which} of each is kept.")
-    return log.only(order[first])
-
-
-def _order(log: Log, key: np.ndarray, keys: list[np.ndarray]) -> np.ndarray:
-    if log.time is not None:
-        keys = [log.time, *keys]
-    found: np.ndarray = np.lexsort(keys)
-    return found
+    return log.only(order[~repeat])
 
 
 def _cored(log: Log, core: int) -> Log:
