@@ -200,6 +200,7 @@ class GraphEncoder(Encoder):
         parameters = list(self.parameters())
         learns = torch.is_grad_enabled() and any(p.requires_grad for p in parameters)
         if self.training or learns or any(p.is_inference() for p in parameters):
+            self._kept = None  # a step may follow, and a fused optimiser's leaves no trace in the version
             return None
         return torch.is_inference_mode_enabled(), [(p._version, p.data_ptr()) for p in parameters]
 
