@@ -140,6 +140,16 @@ def test_it_moves_and_is_copied_with_its_module_and_is_not_saved(small, generato
     assert copied.to("meta").graph.items.is_meta and not small.graph.items.is_meta
 
 
+def test_training_goes_on_after_a_pass_in_inference_mode(small, generator):
+    """The weights that such a pass leaves behind are inference tensors, which autograd would not save."""
+    x, nodes = double(2, generator), torch.tensor([0, 31])
+    with torch.inference_mode():
+        small.graph.propagate(x)
+    for out in (small.graph.propagate(x)[nodes], small.graph.rows(x, nodes)):
+        (gradient,) = torch.autograd.grad(out.sum(), x)
+        torch.testing.assert_close(gradient, small.dense[nodes].sum(0)[:, None].expand(N, 2), atol=1e-13, rtol=0)
+
+
 def test_a_mask_keeps_its_edges(small, generator):
     keep = torch.rand(small.graph.n_edges, generator=generator) < 0.5
     thinned = small.graph.without_edges(keep)
