@@ -44,7 +44,7 @@ class CSR:
         """``(rows, D)`` for ``x`` ``(width, D)``; without gradient."""
         return F.embedding_bag(
             self.columns,
-            x.contiguous(),
+            x.contiguous(),  # else 10 times as slow
             self.starts,
             mode="sum",
             include_last_offset=True,

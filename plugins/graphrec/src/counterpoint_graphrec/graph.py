@@ -56,8 +56,9 @@ class BipartiteGraph(nn.Module):
     @property
     def users(self) -> Tensor:
         """The user of each edge, ``(E,)``, ascending."""
-        nodes = torch.arange(self.n_users, device=self.items.device)
-        return torch.repeat_interleave(nodes, self.degrees[: self.n_users], output_size=self.n_edges)
+        starts = self._adjacency.starts[: self.n_users + 1]
+        nodes = torch.arange(self.n_users, dtype=starts.dtype, device=starts.device)
+        return torch.repeat_interleave(nodes, starts.diff(), output_size=self.n_edges)
 
     @property
     def items(self) -> Tensor:
