@@ -72,11 +72,6 @@ class CSR:
         moved = None if self.values is None else torch.from_numpy(other.data).to(self.values)
         return CSR(columns, starts, shape[0], moved)
 
-    def keep(self, mask: Tensor) -> CSR:
-        """The entries where ``mask`` ``(nnz,)`` bool."""
-        before = F.pad(mask.cumsum(0, dtype=self.starts.dtype), (1, 0)).index_select(0, self.starts)
-        return CSR(self.columns[mask], before, self.width, None if self.values is None else self.values[mask])
-
     def map(self, fn: Callable[[Tensor], Tensor]) -> CSR:
         """``fn`` on each tensor, such as a move to a device."""
         return CSR(fn(self.columns), fn(self.starts), self.width, None if self.values is None else fn(self.values))
