@@ -53,6 +53,20 @@ class Columns:
         return list(dict.fromkeys(name for name in found if name is not None))
 
 
+_OBVIOUS = frozenset({"rating", "timestamp", "time", "title", "category", "genre", "split"})
+
+
+def unobvious(columns: Columns, asked: dict[str, str | None]) -> list[str]:
+    """What was guessed and is worth telling: ``"item = sku"`` is, ``"item = item_id"`` is not."""
+    told = []
+    for kind in USUAL:
+        name = getattr(columns, kind)
+        if name is not None and asked.get(kind) is None:
+            known = plain(name) in _OBVIOUS or plain(name).replace("_", "") in (kind, f"{kind}id")
+            told += [] if known else [f"{kind} = {name}"]
+    return told
+
+
 def plain(name: str) -> str:
     """``"User ID"`` -> ``"user_id"``; what follows a colon (a type, as RecBole writes it) is left out."""
     return re.sub(r"[^0-9a-z]+", "_", name.split(":")[0].strip().lower()).strip("_")

@@ -236,9 +236,11 @@ def _told(users: np.ndarray, items: np.ndarray, parts: np.ndarray) -> list[str]:
     train = parts == TRAIN
     tested, everyone = len(np.unique(users[parts == parting.TEST])), len(np.unique(users))
     if tested < everyone:
-        notes.append(f"{everyone - tested:,} of {everyone:,} users have no test item; they are not measured.")
+        notes.append(f"Not measured: {everyone - tested:,} of {everyone:,} users, who have no test item.")
     seen = [np.bincount(column[train], minlength=int(column.max()) + 1)[column] > 0 for column in (users, items)]
     strange = int((~train & ~(seen[0] & seen[1])).sum())
     if strange:
-        notes.append(f"{strange:,} pairs of val and test have a user or an item that train does not have.")
+        notes.append(
+            f"In val and test: {strange:,} of {int((~train).sum()):,} pairs whose user or item train does not have."
+        )
     return notes
