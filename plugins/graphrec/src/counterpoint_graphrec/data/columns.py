@@ -78,10 +78,10 @@ def guess(names: Sequence[str], kind: str, taken: Sequence[str | None] = ()) -> 
     return next((known[usual] for usual in USUAL[kind] if usual in known), None)
 
 
-def are_names(fields: Sequence[str]) -> bool:
-    """Whether the first line of a file is names of columns: two have usual ones, or one and there is no number."""
-    usual = sum(any(plain(field) in names for names in USUAL.values()) for field in fields)
-    return usual > 1 or not any(map(_is_number, fields))
+def are_names(fields: Sequence[str], least: int) -> bool:
+    """Whether the first line of a file is names of columns: two are usual ones, or ``least`` and none is a number."""
+    usual = sum(plain(field) == "id" or any(plain(field) in names for names in USUAL.values()) for field in fields)
+    return usual > 1 or (usual >= least and not any(map(_is_number, fields)))
 
 
 def _is_number(field: str) -> bool:

@@ -79,7 +79,8 @@ def read(place: Path, asked: dict[str, str | None], needed: Sequence[str], delim
     if suffix(place) == ".parquet":
         return _parquet(place, asked, needed)
     named = [name for name in asked.values() if name]
-    layout = sniff(place, named, USUAL_DELIMITER.get(suffix(place), ","), delimiter)
+    least = 0 if "user" in needed else 1  # columns of items cannot be named by the user, so a header must be known
+    layout = sniff(place, named, USUAL_DELIMITER.get(suffix(place), ","), delimiter, least)
     if not layout.first:
         raise DataError(message("source", f"no row in {place.name}, only a header", "at least one row"))
     columns = _columns(layout, asked, place, needed)
