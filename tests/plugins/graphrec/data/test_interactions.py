@@ -131,6 +131,19 @@ def test_a_core_and_what_it_leaves(example, tmp_path):
     assert any(note.startswith("Left out: ") and "8-core" in note for note in data.notes)
 
 
+def test_a_draw_of_users(example, tmp_path):
+    place = str(tmp_path / "interactions.csv")
+    data = InteractionTable(place, draw_users=10)
+    assert data.n_users == 10 and set(data.user_names) < set(example.user_names)
+    rows = np.isin(example.pairs[:, 0], [example.user_number(name) for name in data.user_names])
+    assert ids(data, np.arange(len(data))) == ids(example, np.flatnonzero(rows))
+    assert f"10 of 40 users were drawn, with {len(data)} interactions." in data.notes
+    assert set(InteractionTable(place, draw_users=10, seed=1).user_names) != set(data.user_names)
+    assert InteractionTable(place, draw_users=99).n_users == 40
+    with pytest.raises(ConfigError, match=r"draw_users: found -1; allowed: 0 \(all\) or a number of users"):
+        InteractionTable(place, draw_users=-1)
+
+
 def test_a_core_that_leaves_nothing(table):
     with pytest.raises(DataError, match=r"core: found 5, which leaves nothing; allowed: 0 to 1 for these data"):
         table(core=5)

@@ -54,8 +54,8 @@ class Interactions(Dataset):
         timestamps: ``(N,)`` float64, numbers as in the source and dates as seconds since 1970; or None.
         user_names: the source's ids, by user number.
         item_names: the source's ids, by item number.
-        titles: what a person calls an item, by item number (its id where it has no title); None: only ids are known.
-        groups: category of each item, "" where it is unknown; or None.
+        titles, groups: what a person calls each item (its id where it has no title), and its category ("" where it is
+            unknown); None where the source has none.
 
     Raises:
         DataError: no such source or column, or nothing is left.
@@ -152,7 +152,11 @@ class Interactions(Dataset):
         return self._matrices[split]
 
     def entities(self) -> Catalogue:
-        """The items, one sample each."""
+        """The items, one sample each; always the same `Catalogue`."""
+        return self._catalogue
+
+    @cached_property
+    def _catalogue(self) -> Catalogue:
         return Catalogue(self.item_names, self.titles, self.groups)
 
     def user_number(self, name: str) -> int:
