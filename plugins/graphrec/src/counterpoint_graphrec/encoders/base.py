@@ -44,7 +44,7 @@ class GraphEncoder(Encoder):
     """
 
     capabilities = frozenset({"tokens", "modalities", "graph"})
-    per_row = False
+    transductive = True
 
     def __init__(self, dim: int = 64, layers: int = 3, first_layer: int = 0) -> None:
         super().__init__()
