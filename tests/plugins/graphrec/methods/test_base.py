@@ -96,9 +96,7 @@ def test_the_frameworks_regulariser_has_blocks_of_its_own_for_each_method(
 
 
 @pytest.mark.parametrize("method", ALL)
-def test_one_direction_for_all_is_the_level_of_chance(
-    method: type[GraphMethod], data: InteractionArrays
-) -> None:
+def test_one_direction_for_all_is_the_level_of_chance(method: type[GraphMethod], data: InteractionArrays) -> None:
     """All rows of one direction, which propagation keeps: every cosine is 1."""
     options = {"eps": 0.0} if method in (SimGCL, XSimGCL) else {"augmentation": "WA"} if method is SGL else {}
     built = made(method, data, LAYERS.get(method), lambda2=0.0, **options)
