@@ -39,11 +39,12 @@ class Interactions(Dataset):
         time: column of times (numbers or dates); ``""``: none.
         min_rating: a lower rating is no interaction. None: every row is one.
         core: keep users and items with at least this many interactions among each other (k-core). 0: all.
+        draw_users: keep so many users, drawn with ``seed`` (before ``core``), for a quick try. 0: all.
         split: ``random`` (shares of each user's interactions), ``leave-one-out`` (each user's last is test, the last
             but one val), ``time`` (cut at two moments for all), ``fixed`` (the source's own). None: fixed where the
             source has its own, else random.
         fractions: shares of train, val and test.
-        seed: of the random split.
+        seed: of the random split and the draw of users.
         titles: table with a column of item ids and one of titles (and, where there is one, of categories).
 
     Attributes:
@@ -73,6 +74,7 @@ class Interactions(Dataset):
         time: str | None = None,
         min_rating: float | None = None,
         core: int = 0,
+        draw_users: int = 0,
         split: Split | None = None,
         fractions: Fractions = (0.7, 0.1, 0.2),
         seed: int = 0,
@@ -83,7 +85,7 @@ class Interactions(Dataset):
         split = _chosen(split, log, core)
         if split != "fixed":
             log.part = None
-        log = cleaned(log, min_rating, core)
+        log = cleaned(log, min_rating, core, draw_users, seed)
         if titles is not None:
             log = described(log, titles)
         self.n_users, self.n_items = len(log.users), len(log.items)

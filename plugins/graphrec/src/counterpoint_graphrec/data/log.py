@@ -62,24 +62,28 @@ class Log:
         return {"user": self.user, "item": self.item, "rating": self.rating, "time": self.time, "part": self.part}
 
 
-def cleaned(log: Log, min_rating: float | None, core: int) -> Log:
+def cleaned(log: Log, min_rating: float | None, core: int, draw_users: int = 0, seed: int = 0) -> Log:
     """Distinct pairs in order of user and item, with everything that was left out in ``notes``.
 
     Raises:
-        ConfigError: ``min_rating`` without ratings, or a negative ``core``.
+        ConfigError: ``min_rating`` without ratings, or a negative ``core`` or ``draw_users``.
         DataError: nothing is left, or fewer than two users or items are.
     """
     if core < 0:
         raise ConfigError(message("core", core, "0 (all) or the number of interactions that each user and item has"))
+    if draw_users < 0:
+        raise ConfigError(message("draw_users", draw_users, "0 (all) or a number of users"))
     if min_rating is not None and log.rating is None:
         todo = "Name the column (rating=...), or leave min_rating out."
         raise ConfigError(message("min_rating", f"{min_rating} for data without ratings", "data with ratings", todo))
     log = _readable(log)
     log = _liked(log, min_rating)
     log = _distinct(log)
+    if draw_users:
+        log = _drawn(log, draw_users, seed)
     if core:
         log = _cored(log, core)
-    log = log if log.numbered and not core else _renumbered(log)
+    log = log if log.numbered and not core and not draw_users else _renumbered(log)
     for kind, texts in (("user", log.users), ("item", log.items)):
         if len(texts) < 2:
             found = f"{len(log):,} interactions of one {kind}, {texts[0]!r}"
@@ -152,6 +156,18 @@ def _distinct(log: Log) -> Log:
         which = "first" if log.time is None else "earliest"
         log.notes.append(f"{repeats:,} {told} of user and item; the {which} of each is kept.")
     return log.only(order[~repeat])
+
+
+def _drawn(log: Log, count: int, seed: int) -> Log:
+    users = np.unique(log.user)
+    if count >= len(users):
+        log.notes.append(f"draw_users asks for {count:,} users; there are {len(users):,}, and all are kept.")
+        return log
+    chosen = np.zeros(len(log.users), dtype=bool)
+    chosen[np.random.default_rng(seed).choice(users, count, replace=False)] = True
+    log = log.only(chosen[log.user])
+    log.notes.append(f"{count:,} of {len(users):,} users were drawn, with {len(log):,} interactions.")
+    return log
 
 
 def _cored(log: Log, core: int) -> Log:

@@ -44,7 +44,7 @@ class GraphEncoder(Encoder):
     """
 
     capabilities = frozenset({"tokens", "modalities", "graph"})
-    per_row = False
+    transductive = True
 
     def __init__(self, dim: int = 64, layers: int = 3, first_layer: int = 0) -> None:
         super().__init__()
@@ -169,8 +169,8 @@ class GraphEncoder(Encoder):
             wanted = wanted if noise is None else noise(wanted)
         if nodes is None:
             return [*found, wanted]
-        last = wanted if self.layers else wanted[nodes]
-        return [*(layer[nodes] for layer in found), last]
+        last = wanted if self.layers else wanted.index_select(0, nodes)
+        return [*(layer.index_select(0, nodes) for layer in found), last]
 
     def final(self, layers: Sequence[Tensor]) -> Tensor:
         """Mean of the layers that count, ``(…, dim)``."""
@@ -200,6 +200,7 @@ class GraphEncoder(Encoder):
         parameters = list(self.parameters())
         learns = torch.is_grad_enabled() and any(p.requires_grad for p in parameters)
         if self.training or learns or any(p.is_inference() for p in parameters):
+            self._kept = None  # a step may follow, and a fused optimiser's leaves no trace in the version
             return None
         return torch.is_inference_mode_enabled(), [(p._version, p.data_ptr()) for p in parameters]
 
