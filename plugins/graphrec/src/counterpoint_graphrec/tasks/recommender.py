@@ -15,6 +15,7 @@ from counterpoint.errors import ConfigError, DataError, ShapeError, message
 from counterpoint.evaluation._topk import topk
 from counterpoint.parts import Task
 from counterpoint.run import Run
+from counterpoint_graphrec.encoders import LightGCN
 from counterpoint_graphrec.tasks.answers import Answer, Best, Hit, Reason, Rule
 from counterpoint_graphrec.tasks.batch import Written, write
 from counterpoint_graphrec.tasks.filters import Filters
@@ -96,13 +97,12 @@ class Recommender(Task):
         """
         encoder, names, known = opened(run if isinstance(run, Run) else Run(run), data)
         users, items = encoder.nodes()
-        folds = encoder.fold_in() if hasattr(encoder, "fold_in") else None
-        if folds is not None and not bool(folds.any()):
-            folds = None
+        # Only linear propagation has parts: neither matrix factorisation nor networks with weights in their layers do.
+        folds = encoder.fold_in() if isinstance(encoder, LightGCN) and encoder.layers else None
         return cls(k, reasons).fit(
             items.cpu(),
             users=users.cpu(),
-            folds=None if folds is None else folds.detach().cpu(),
+            folds=None if folds is None else folds.cpu(),
             history=csr_array(encoder.matrix()),
             known=known,
             names=names,
