@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from counterpoint_apps.shell import tell
-from counterpoint_graphrec.tasks import Answer, Hit
+from counterpoint_graphrec.tasks import Answer
 
 HEADS = {"user": "score", "fold-in": "score", "likeness": "cosine", "popularity": "users"}
 TITLES = {
@@ -52,17 +52,12 @@ def described(answer: Answer) -> dict[str, Any]:
                 "title": hit.title,
                 "group": hit.group,
                 "score": hit.score,
-                "because": [{"item": why.item, "title": why.title, "part": why.part} for why in hit.reasons],
+                "because": [{"item": why.item, "title": why.title, "part": why.part, "share": why.share} for why in hit.reasons],
                 **({} if hit.shared is None else {"users_of_both": hit.shared}),
             }
             for rank, hit in enumerate(answer.hits, 1)
         ],
     }
-
-
-def because(hit: Hit) -> list[tuple[str, str]]:
-    """Titles of a hit's reasons, and their share of the score in percent ("" where the score is not above 0)."""
-    return [(why.title, f"{why.part / hit.score:.0%}" if hit.score > 0 else "") for why in hit.reasons]
 
 
 def number(score: float, rule: str) -> str:
@@ -100,6 +95,6 @@ def _table(answer: Answer) -> Table:
         row = [Text(hit.title), *([Text(hit.item)] if ids else []), *([Text(hit.group)] if groups else [])]
         row += [Text(number(hit.score, answer.rule))]
         row += [Text(str(hit.shared))] if shared else []
-        row += [Text(", ".join(f"{title} {share}".strip() for title, share in because(hit)))] if reasons else []
+        row += [Text(", ".join(f"{why.title} {why.share:.0%}" for why in hit.reasons))] if reasons else []
         table.add_row(str(rank), *row)
     return table

@@ -45,7 +45,8 @@ def following(recommender: Recommender, out: Path) -> list[str]:
     """What to do next: commands with a user and two items that there are."""
     names, nodes = recommender.names, recommender.nodes
     user = names.users[int(np.argmax(np.diff(nodes.history.indptr)))]
-    first, second, *_ = (*np.argsort(-nodes.popularity, kind="stable").tolist(), 0, 0)
+    order: list[int] = np.argsort(-nodes.popularity, kind="stable").tolist()
+    first, second = order[0], order[min(1, len(order) - 1)]
     run = f"--run {shlex.quote(str(out))}"
     command = "  counterpoint app recommender"
     return [

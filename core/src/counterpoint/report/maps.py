@@ -49,18 +49,22 @@ class EmbeddingMap:
     Attributes:
         dots: the samples.
         groups: names of the classes, in their order; those that do not occur are left out of the key.
+        what: the dots in a word, for who cannot see them.
+        scale: size of the marks; less than 1 where thousands must fit.
     """
 
     dots: Sequence[Dot]
     groups: Sequence[str] = ()
+    what: str = "validation samples"
+    scale: float = 1.0
 
     def __html__(self) -> str:
         places = _placed(self.dots)
         used = [name for name in dict.fromkeys(self.groups) if any(dot.group == name for dot in self.dots)]
         style = {name: (1 + i % COLORS, SHAPES[i // COLORS % len(SHAPES)]) for i, name in enumerate(used)}
         marks = Markup("").join(
-            Markup('<path class="spot c{}" transform="translate({:.1f} {:.1f})" d="{}"/>').format(
-                *_look(style, dot.group, x, y)
+            Markup('<path class="spot c{}" transform="translate({:.1f} {:.1f}){}" d="{}"/>').format(
+                *_look(style, dot.group, x, y), size, shape
             )
             for dot, (x, y) in zip(self.dots, places)
         )

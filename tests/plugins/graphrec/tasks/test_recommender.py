@@ -39,6 +39,8 @@ def test_parts_add_up_to_the_score(shop: Shop) -> None:
             exact = shop.folds[sorted(own)] @ shop.items[hit.number] / len(own) ** 0.5
             assert float(exact.sum()) + hit.rest == pytest.approx(hit.score)
             assert parts == pytest.approx({i: v for i, v in zip(sorted(own), exact.tolist()) if v > 0})
+            speaks = sum(parts.values()) + max(hit.rest, 0)
+            assert [reason.share for reason in hit.reasons] == pytest.approx([v / speaks for v in parts.values()])
 
 
 def test_only_the_largest_parts_are_named(shop: Shop) -> None:

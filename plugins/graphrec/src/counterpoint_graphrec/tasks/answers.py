@@ -31,11 +31,13 @@ class Reason:
         item: its id.
         title: what a person calls it.
         part: what it adds to the score.
+        share: its share, 0 to 1, of everything that speaks for the recommendation: of the sum of all parts above 0.
     """
 
     item: str
     title: str
     part: float
+    share: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,12 @@ class Parts:
     Attributes:
         largest: item numbers with what they add to the score, the largest part first; parts above 0 only.
         total: what all of the asker's items add; the rest is the user's own embedding before propagation.
+        positive: the sum of the parts above 0.
     """
 
     largest: list[tuple[int, float]]
     total: float
+    positive: float
 
 
 def explain(nodes: Nodes, rule: Rule, own: np.ndarray | None, targets: Tensor, most: int) -> Sequence[Parts | None]:
@@ -52,9 +54,11 @@ def explain(nodes: Nodes, rule: Rule, own: np.ndarray | None, targets: Tensor, m
 
 def _largest(parts: Tensor, own: np.ndarray, most: int) -> list[Parts]:
     values, places = parts.sort(dim=0, descending=True, stable=True)
-    totals = parts.sum(dim=0).tolist()
+    totals, positive = parts.sum(dim=0).tolist(), parts.clamp(min=0).sum(dim=0).tolist()
     shown = min(most, len(own))
     return [
-        Parts([(int(own[place]), part) for part, place in zip(column, order) if part > 0], total)
-        for column, order, total in zip(values[:shown].T.tolist(), places[:shown].T.tolist(), totals)
+        Parts([(int(own[place]), part) for part, place in zip(column, order) if part > 0], total, above)
+        for column, order, total, above in zip(
+            values[:shown].T.tolist(), places[:shown].T.tolist(), totals, positive
+        )
     ]

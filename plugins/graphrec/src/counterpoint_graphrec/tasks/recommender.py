@@ -329,8 +329,10 @@ class Recommender(Task):
         facts = number, names.items[number], names.titles[number], names.groups[number], score
         if why is None:
             return Hit(*facts)
-        reasons = tuple(Reason(names.items[i], names.titles[i], part) for i, part in why.largest)
-        return Hit(*facts, reasons, score - why.total)
+        rest = score - why.total
+        whole = why.positive + max(rest, 0.0)
+        reasons = tuple(Reason(names.items[i], names.titles[i], part, part / whole) for i, part in why.largest)
+        return Hit(*facts, reasons, rest)
 
 
 def _at_least_one(k: int) -> int:
