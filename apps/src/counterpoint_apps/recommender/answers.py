@@ -52,7 +52,9 @@ def described(answer: Answer) -> dict[str, Any]:
                 "title": hit.title,
                 "group": hit.group,
                 "score": hit.score,
-                "because": [{"item": why.item, "title": why.title, "part": why.part, "share": why.share} for why in hit.reasons],
+                "because": [
+                    {"item": why.item, "title": why.title, "part": why.part, "share": why.share} for why in hit.reasons
+                ],
                 **({} if hit.shared is None else {"users_of_both": hit.shared}),
             }
             for rank, hit in enumerate(answer.hits, 1)

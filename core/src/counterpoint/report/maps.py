@@ -62,11 +62,12 @@ class EmbeddingMap:
         places = _placed(self.dots)
         used = [name for name in dict.fromkeys(self.groups) if any(dot.group == name for dot in self.dots)]
         style = {name: (1 + i % COLORS, SHAPES[i // COLORS % len(SHAPES)]) for i, name in enumerate(used)}
+        size = "" if self.scale == 1 else f" scale({self.scale:g})"
         marks = Markup("").join(
             Markup('<path class="spot c{}" transform="translate({:.1f} {:.1f}){}" d="{}"/>').format(
-                *_look(style, dot.group, x, y), size, shape
+                color, x, y, size, d
             )
-            for dot, (x, y) in zip(self.dots, places)
+            for (color, d), (x, y) in zip((_look(style, dot.group) for dot in self.dots), places)
         )
         data = [
             {
@@ -80,14 +81,24 @@ class EmbeddingMap:
         about = f" in {len(used)} classes" if used else ""
         return Markup(
             '<figure class="map"><div class="field"><svg viewBox="0 0 {w} {h}" role="img" tabindex="0" '
-            'aria-label="Map of {n} validation samples{about}; arrow keys go from sample to sample">{marks}</svg></div>'
+            'aria-label="Map of {n} {what}{about}; arrow keys go from one to the next">{marks}</svg></div>'
             '{key}<script type="application/json">{data}</script></figure>'
-        ).format(w=WIDTH, h=HEIGHT, n=len(self.dots), about=about, marks=marks, key=_key(style), data=_json(data))
+        ).format(
+            w=WIDTH,
+            h=HEIGHT,
+            n=len(self.dots),
+            what=self.what,
+            about=about,
+            marks=marks,
+            key=_key(style),
+            data=_json(data),
+        )
 
 
-def _look(style: dict[str, tuple[int, str]], group: str, x: float, y: float) -> tuple[int, float, float, str]:
+def _look(style: dict[str, tuple[int, str]], group: str) -> tuple[int, str]:
+    """Colour and outline of a group."""
     color, shape = style.get(group, (0 if style else 1, "circle"))
-    return color, x, y, _MARKS[shape]
+    return color, _MARKS[shape]
 
 
 def _key(style: dict[str, tuple[int, str]]) -> Markup:

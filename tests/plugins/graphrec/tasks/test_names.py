@@ -21,6 +21,8 @@ def test_an_item_is_found_by_id_title_and_words(shop: Shop) -> None:
         ("solaris (1972)", 4),
         ("2002 SOLARIS", 5),
         ("runner", 2),
+        ("alien", 0),
+        ("aliens", 1),
         ('The "Best" <b>of</b> & more 😀', 3),
         ("😀", 3),
         ("Film 6", 6),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import heapq
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,7 @@ from counterpoint.errors import DataError, ShapeError, message
 SHORTLIST = 200
 """Names that are compared letter by letter with a misspelt one, chosen by the triples of letters that they share."""
 TOLD = 5
+_BEHIND = re.compile(r"\s*\([^()]*\)$")
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,7 @@ class Names:
         asked = str(text).strip()
         if asked in self._items:
             return self._items[asked]
-        exact = [number for number, title in enumerate(self._folded) if title == asked.casefold()]
-        found = exact or (self.search(asked, TOLD + 1) if asked else [])
+        found = self._titled(asked) or (self.search(asked, TOLD + 1) if asked else [])
         if len(found) == 1:
             return found[0]
         if not found:
@@ -102,6 +103,12 @@ class Names:
         more = "; …" if len(found) > TOLD else ""
         todo = f"Write more of the title, or the id: {listed}{more}"
         raise DataError(message("item", f"{asked!r}, which several items answer to", "words of one title", todo))
+
+    def _titled(self, asked: str) -> list[int]:
+        """Items of this very title; or of this title but for what stands in brackets behind it, such as a year."""
+        wanted = asked.casefold()
+        exact = [number for number, title in enumerate(self._folded) if title == wanted]
+        return exact or [number for number, title in enumerate(self._folded) if _BEHIND.sub("", title) == wanted]
 
     def called(self, number: int) -> str:
         """Id and title of an item; the id alone where it has no other name."""

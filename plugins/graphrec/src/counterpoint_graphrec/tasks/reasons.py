@@ -58,7 +58,5 @@ def _largest(parts: Tensor, own: np.ndarray, most: int) -> list[Parts]:
     shown = min(most, len(own))
     return [
         Parts([(int(own[place]), part) for part, place in zip(column, order) if part > 0], total, above)
-        for column, order, total, above in zip(
-            values[:shown].T.tolist(), places[:shown].T.tolist(), totals, positive
-        )
+        for column, order, total, above in zip(values[:shown].T.tolist(), places[:shown].T.tolist(), totals, positive)
     ]
