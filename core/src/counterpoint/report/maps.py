@@ -80,10 +80,11 @@ class EmbeddingMap:
         ]
         about = f" in {len(used)} classes" if used else ""
         return Markup(
-            '<figure class="map"><div class="field"><svg viewBox="0 0 {w} {h}" role="img" tabindex="0" '
-            'aria-label="Map of {n} {what}{about}; arrow keys go from one to the next">{marks}</svg></div>'
-            '{key}<script type="application/json">{data}</script></figure>'
+            '<figure class="map" data-samples="{data}"><div class="field"><svg viewBox="0 0 {w} {h}" role="img" '
+            'tabindex="0" aria-label="Map of {n} {what}{about}; arrow keys go from one to the next">{marks}</svg></div>'
+            "{key}</figure>"
         ).format(
+            data=json.dumps(data),
             w=WIDTH,
             h=HEIGHT,
             n=len(self.dots),
@@ -91,7 +92,6 @@ class EmbeddingMap:
             about=about,
             marks=marks,
             key=_key(style),
-            data=_json(data),
         )
 
 
@@ -124,12 +124,6 @@ def _placed(dots: Sequence[Dot]) -> list[tuple[float, float]]:
     size = np.array([WIDTH, HEIGHT]) - 2 * EDGE
     placed: list[tuple[float, float]] = [(float(x), float(y)) for x, y in EDGE + share * size]
     return placed
-
-
-def _json(data: object) -> Markup:
-    """JSON that may stand inside a script element: no ``<`` can end it."""
-    text = json.dumps(data).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-    return Markup(text)
 
 
 @dataclass(frozen=True, slots=True)
