@@ -154,12 +154,12 @@ def test_an_unfinished_run_and_one_of_another_plugin_are_refused(run: Path, tmp_
         asked(unfinished, "recommend", "reader 1")
     foreign = tmp_path / "foreign"
     shutil.copytree(run, foreign)
-    vision = {"class_path": "counterpoint_vision.encoders.TinyResNet", "init_args": {}}
+    vision = {"class_path": "counterpoint_vision.encoders.SlimResNet", "init_args": {}}
     views = {"class_path": "counterpoint_vision.views.SimCLRViews", "init_args": {"size": 16}}
     from counterpoint.training.encoder_files import save_encoder
-    from counterpoint_vision.encoders import TinyResNet
+    from counterpoint_vision.encoders import SlimResNet
 
-    save_encoder(foreign / "encoder", TinyResNet(), {"plugin": "vision", "encoder": vision, "views": views}, "")
+    save_encoder(foreign / "encoder", SlimResNet(), {"plugin": "vision", "encoder": vision, "views": views}, "")
     with pytest.raises(ConfigError, match="of plugin vision; allowed: a run of the graphrec plugin"):
         asked(foreign, "recommend", "reader 1")
 

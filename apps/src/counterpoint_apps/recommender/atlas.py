@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from counterpoint.files import atomic
 from counterpoint.report.maps import Dot, EmbeddingMap
 from counterpoint.report.sections.embeddings import projection
+from counterpoint.training.encoder_files import WEIGHTS
 from counterpoint_apps.shell import tell
 from counterpoint_graphrec.tasks import Names, Recommender
 from counterpoint_graphrec.tasks.kept import FOLDER
@@ -45,17 +46,15 @@ class Atlas:
         nodes = recommender.nodes
         order = np.argsort(-nodes.popularity, kind="stable")[:most]
         items = np.sort(order[nodes.popularity[order] > 0])
-        features = nodes.unit[items.copy()]
-        mark = hashlib.blake2b(items.tobytes() + features.numpy().tobytes(), digest_size=16).hexdigest().encode()
-        path = None if run is None else run / FOLDER / "map.parquet"
-        kept = None if path is None else _read(path, mark)
-        if kept is not None:
-            return cls(items, *kept)
-        tell(f"Drawing the map of {len(items):,} items (once; a few seconds) …")
-        places, how = projection(features.float(), SEED)
-        if path is not None:
-            _keep(path, places, how, mark)
-        return cls(items, places, how)
+        if run is None:
+            return cls(items, *projection(nodes.unit[items.copy()].float(), SEED))
+        path, mark = run / FOLDER / "map.parquet", _digest(run / "encoder" / WEIGHTS, items)
+        kept = _read(path, mark)
+        if kept is None:
+            tell(f"Drawing the map of {len(items):,} items (once; a few seconds) …")
+            kept = projection(nodes.unit[items.copy()].float(), SEED)
+            _keep(path, *kept, mark)
+        return cls(items, *kept)
 
     def picture(self, names: Names) -> EmbeddingMap:
         """The map as a picture; a dot's name is the item's title."""
@@ -68,8 +67,17 @@ class Atlas:
         return EmbeddingMap(dots, coloured, "items", scale)
 
 
+def _digest(weights: Path, items: np.ndarray) -> bytes:
+    """Of the encoder and of the items that are shown: with another of either, the map is another."""
+    state = hashlib.blake2b(items.tobytes(), digest_size=16)
+    with weights.open("rb") as stream:
+        while piece := stream.read(2**20):
+            state.update(piece)
+    return state.hexdigest().encode()
+
+
 def _read(path: Path, mark: bytes) -> tuple[np.ndarray, str] | None:
-    """What `_keep` wrote of these very vectors; None where nothing, something torn, or another map is there."""
+    """What `_keep` wrote for this encoder; None where nothing, something torn, or another map is there."""
     try:
         table = pq.read_table(path)
         facts = table.schema.metadata or {}
