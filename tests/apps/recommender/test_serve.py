@@ -55,7 +55,7 @@ def served(recommender: Recommender, run: Path) -> Iterator[str]:
 
 @pytest.mark.browser
 def test_the_page_by_use(served: str) -> None:
-    """Search, pick, see the list and the map change with reasons; a category; a user; all by the keys; nothing leaves."""
+    """Search, pick, see the list and the map change with reasons; a category; a user; nothing leaves."""
     with open_page(served) as opened:
         page = opened.page
         page.set_default_timeout(LONG)
@@ -69,9 +69,10 @@ def test_the_page_by_use(served: str) -> None:
         search.press("Enter")
         page.locator("#chosen .chip").wait_for()
         assert ODD in page.locator("#chosen .chip").inner_text()
-        page.wait_for_function("document.querySelector('#listed h2').innerText.startsWith('For somebody who likes')")
+        page.wait_for_function("document.querySelector('#listed h2').innerText === 'For somebody who likes these'")
         assert page.locator("#listed .listed li").count() == 10
         assert ODD in page.locator("#listed .why").first.inner_text()
+        page.wait_for_function("!document.querySelector('#found button')")
         page.wait_for_function("document.querySelectorAll('#map .marks .owned').length === 1")
         assert page.locator("#map .marks .hit").count() == 10
 

@@ -29,8 +29,8 @@ GROUPS = 200
 """Categories in the list, the largest."""
 HEADS = {
     "user": "For user {}",
-    "fold-in": "For somebody who likes {}",
-    "likeness": "Beside {}",
+    "fold-in": "For somebody who likes these",
+    "likeness": "For somebody who likes these",
     "popularity": "What most people have",
 }
 
@@ -64,12 +64,14 @@ def build(recommender: Recommender, atlas: Atlas, about: str) -> Any:
                 chosen = gr.HTML("", js_on_load=CLICKED, elem_id="chosen", apply_default_css=False)
                 first = _shown(recommender, Visit())
                 listed = gr.HTML(first[2], js_on_load=CLICKED, elem_id="listed", apply_default_css=False)
-            with gr.Column(scale=6, min_width=340, elem_classes="side"):
-                gr_map = gr.HTML(_map(recommender, atlas), js_on_load=MAP, elem_id="map", apply_default_css=False)
+            with gr.Column(scale=6, min_width=340, elem_classes="side stick"):
+                gr_map = gr.HTML(
+                    _map(recommender, atlas), js_on_load=MAP, elem_id="map", apply_default_css=False, padding=False
+                )
                 marks = gr.HTML(first[3], elem_id="marks", apply_default_css=False)
         shown = [state, chosen, listed, marks, found]
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-        search.input(_searched(recommender), [search], [found], trigger_mode="always_last", **quiet)
+        search.change(_searched(recommender), [search], [found], trigger_mode="always_last", **quiet)
         search.submit(_first(recommender), [state, search], [*shown, search], **quiet)
         for element in (found, chosen, listed, gr_map):
             element.select(_clicked(recommender), [state, search], [*shown, search], **quiet)
