@@ -55,7 +55,7 @@ def test_the_mean_over_processes_is_the_whole_batch(tmp_path: Path) -> None:
         [sys.executable, __file__, str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
         env={**os.environ, "PYTHONPATH": paths},
     )
