@@ -94,10 +94,8 @@ def _fit(verbs: Verbs) -> None:
     verb = add_verb(verbs, "fit", "learn from a table of who touched what", FIT_EXAMPLES)
     verb.add_argument("table", help="table, file of pairs, or name of a data set")
     verb.add_argument("--out", type=Path, default=RUN, help=f"run directory (default: {RUN})")
-    help_ = (
-        "auto (default: three settings are tried, and the best on val is kept), xsimgcl, simgcl, sgl, lightgcn, bprmf"
-    )
-    verb.add_argument("--method", default="auto", help=help_)
+    known = "auto (default: three settings are tried; the best on val is kept), xsimgcl, simgcl, sgl, lightgcn, bprmf"
+    verb.add_argument("--method", default="auto", help=known)
     verb.add_argument("--user", metavar="COLUMN", help="column of user ids (default: the usual names)")
     verb.add_argument("--item", metavar="COLUMN", help="column of item ids (default: the usual names)")
     verb.add_argument("--rating", metavar="COLUMN", help="column of ratings")

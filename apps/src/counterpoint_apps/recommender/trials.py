@@ -84,11 +84,10 @@ def best_of(table: str, out: Path, options: Sequence[str], *, overwrite: bool) -
     if out.exists() and any(out.iterdir()) and not (overwrite and is_run(out)):
         raise RunError(f"--out {out}: there is something already. Choose another, or start again with --overwrite.")
     home = out.with_name(f"{out.name}-trials")
-    words = [f"--data={table}", *options]
+    trials: list[Trial] = []
     try:
-        trials = [
-            _tried(name, home / f"{number}", [*own, *words]) for number, (name, own) in enumerate(CANDIDATES.items())
-        ]
+        for number, (name, words) in enumerate(CANDIDATES.items()):
+            trials.append(_tried(name, home / f"{number}", [*words, f"--data={table}", *options]))
     except Interrupted as stop:
         raise Interrupted(f"Stopped; what was done is kept in {home}, and the same command goes on.") from stop
     best = max(trials, key=lambda trial: trial.value)
