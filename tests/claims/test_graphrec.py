@@ -30,7 +30,7 @@ DATA = {
 CORE = ("--dataset.core", "5")
 LAYERS = ("--encoder.layers", "2")
 DECAYS = tuple(f"--method.lambda2 {value}" for value in ("1e-5", "1e-4", "1e-3", "1e-2"))
-WEIGHTS = tuple(f"--method.weight {value}" for value in ("0.05", "0.2", "0.5", "1.0"))
+WEIGHTS = tuple(f"--method.weight {value}" for value in ("0.01", "0.05", "0.1", "0.2"))
 GRID = {"lightgcn": DECAYS, "sgl": WEIGHTS, "simgcl": WEIGHTS, "xsimgcl": WEIGHTS}
 """The trials of each model: four, of what matters most to it."""
 MODELS = ("lightgcn", "xsimgcl") if claims.SMOKE else tuple(GRID)

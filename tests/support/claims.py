@@ -80,7 +80,9 @@ def measure(trial: Trial, split: str, quick: bool) -> dict[str, Any]:
     """Train (unless it was), evaluate on ``split`` (unless it was): rows of metrics, and facts of the training."""
     path = trial.folder / f"evaluation-{split}.json"
     if not path.is_file():
-        if not (trial.folder / "run.json").is_file():
+        if (trial.folder / "checkpoints" / "last.ckpt").is_file() and not (trial.folder / "run.json").is_file():
+            _command(["pretrain", "--resume", str(trial.folder)])
+        elif not (trial.folder / "run.json").is_file():
             _command(["pretrain", *trial.options(), "--out", str(trial.folder), "--overwrite", "--report", "false"])
         _command(["evaluate", str(trial.folder), "--split", split, *(["--quick"] if quick else [])])
     rows = json.loads(path.read_text(encoding="utf-8"))["metrics"]

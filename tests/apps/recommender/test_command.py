@@ -115,6 +115,17 @@ def test_what_is_torn_is_made_anew(run: Path, tmp_path: Path, capsys: pytest.Cap
     assert answered(torn, capsys, "recommend", "reader 3") == answered(run, capsys, "recommend", "reader 3")
 
 
+def test_a_run_that_cannot_be_written_to_answers_all_the_same(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sealed = tmp_path / "run"
+    shutil.copytree(run, sealed)
+    shutil.rmtree(sealed / "recommender")
+    (sealed / "recommender").write_text("a file where the folder would be", encoding="utf-8")
+    with pytest.warns(UserWarning, match="a folder that can be written"):
+        assert answered(sealed, capsys, "recommend", "reader 3") == answered(run, capsys, "recommend", "reader 3")
+
+
 def test_ids_of_users_are_in_one_folder_only(run: Path) -> None:
     found = [path.relative_to(run).parts[0] for path in run.rglob("*") if path.is_file() and _has(path, b"reader 7")]
     assert set(found) == {"recommender"}

@@ -23,9 +23,9 @@ EXAMPLES = """examples:
   counterpoint app recommender serve                                try it in the browser
 """
 FIT_EXAMPLES = """TABLE is a CSV, TSV or Parquet file with a row for every click, purchase, loan or rating; a RecBole
-.inter file; an .npz file of pairs; or a data set by name (movielens-100k is fetched once). Every other option of
-`counterpoint pretrain graphrec/xsimgcl --help` works here too. The best epoch is chosen on val; the numbers at the end
-are of test, beside simple rules.
+.inter file; an .npz file of pairs; or a data set by name (movielens-100k is fetched once). Settings and epoch are
+chosen on val; the numbers at the end are of test, beside simple rules. With a --method of your own, only that is
+trained, and every option of `counterpoint pretrain graphrec/METHOD --help` works here too.
 
 examples:
   counterpoint app recommender fit movielens-100k
@@ -94,7 +94,8 @@ def _fit(verbs: Verbs) -> None:
     verb = add_verb(verbs, "fit", "learn from a table of who touched what", FIT_EXAMPLES)
     verb.add_argument("table", help="table, file of pairs, or name of a data set")
     verb.add_argument("--out", type=Path, default=RUN, help=f"run directory (default: {RUN})")
-    verb.add_argument("--method", default="xsimgcl", help="xsimgcl (default), simgcl, sgl, lightgcn, bprmf")
+    known = "auto (default: three settings are tried; the best on val is kept), xsimgcl, simgcl, sgl, lightgcn, bprmf"
+    verb.add_argument("--method", default="auto", help=known)
     verb.add_argument("--user", metavar="COLUMN", help="column of user ids (default: the usual names)")
     verb.add_argument("--item", metavar="COLUMN", help="column of item ids (default: the usual names)")
     verb.add_argument("--rating", metavar="COLUMN", help="column of ratings")

@@ -11,7 +11,10 @@ import numpy as np
 from counterpoint.training import config as configs
 from counterpoint.training.evaluate import show
 from counterpoint.workflow import evaluate, start_run
+from counterpoint_apps.recommender.trials import best_of
 from counterpoint_graphrec.tasks import Recommender
+
+AUTO = "auto"
 
 
 def fit(
@@ -22,7 +25,7 @@ def fit(
     Args:
         table: file or name of a data set.
         out: run directory.
-        method: of the graphrec plugin.
+        method: of the graphrec plugin, or "auto": a few settings are tried, and the best on val is kept.
         options: of the data set.
         rest: words for `counterpoint pretrain`.
         overwrite: start again where a run is.
@@ -33,8 +36,11 @@ def fit(
         Interrupted: Ctrl-C; the state is saved and the message says how to go on.
     """
     columns = [f"--dataset.{name}={value}" for name, value in options.items()]
-    words = [f"graphrec/{method}", f"--data={table}", f"--out={out}", *columns, *rest]
-    run = start_run(configs.parse(words), overwrite=overwrite)
+    if method == AUTO:
+        run = best_of(table, out, [*columns, *rest], overwrite=overwrite)
+    else:
+        words = [f"graphrec/{method}", f"--data={table}", f"--out={out}", *columns, *rest]
+        run = start_run(configs.parse(words), overwrite=overwrite)
     show(evaluate(run))
     recommender = Recommender.of_run(run)  # which keeps ids and titles in the run
     print("\n".join(following(recommender, out)))

@@ -51,14 +51,14 @@ def build(recommender: Recommender, atlas: Atlas, about: str) -> Any:
                 found = gr.HTML("", js_on_load=CLICKED, elem_id="found", apply_default_css=False)
                 with gr.Row(elem_classes="who"):
                     user = gr.Textbox(
-                        placeholder="a user's id, then Enter", label="Or I am user", elem_id="user", min_width=140
+                        placeholder="a user's id, then Enter", label="Or I am user", elem_id="user", min_width=160
                     )
                     group = gr.Dropdown(
                         [EVERY, *names.categories[:GROUPS]],
                         value=EVERY,
                         label="Category",
                         elem_id="group",
-                        min_width=140,
+                        min_width=160,
                         visible=bool(names.categories),
                     )
                 chosen = gr.HTML("", js_on_load=CLICKED, elem_id="chosen", apply_default_css=False)

@@ -8,6 +8,7 @@ personal data: they are in this folder and nowhere else, and ``encoder/``, which
 from __future__ import annotations
 
 import hashlib
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,10 @@ def opened(run: Run, data: str | None = None) -> tuple[Any, Names, csr_array]:
     if kept is not None:
         return encoder, *kept
     names, known = _from_data(run, data, graph)
-    keep(run.path / FOLDER, names, known, graph)
+    try:
+        keep(run.path / FOLDER, names, known, graph)
+    except RunError as error:  # a run that may only be read: its table is needed the next time as well
+        warnings.warn(str(error), stacklevel=3)
     return encoder, names, known
 
 
