@@ -224,7 +224,7 @@ def test_a_forward_can_be_walked_back_twice() -> None:
 
 def test_memory_does_not_hold_the_matrix() -> None:
     """20 000 x 20 000 would be 1.5 GiB; what lives between forward and backward is a few times N x D."""
-    a = leaf(draw(1500, 4, dtype=torch.float32))
+    a = leaf(draw(2500, 4, dtype=torch.float32))
     held: list[int] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: held.append(t.numel()) or t, lambda t: t):
         logsumexp(a, None).sum()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-WHOLE = 1 << 20  # up to this many pairs the matrix is one tile (4 MiB), kept for the backward pass
+WHOLE = 1 << 22  # up to this many pairs the matrix is one tile (16 MiB), kept for the backward pass
 CPU_TILE = 512  # 512 x 512 float32 = 1 MiB: the tile stays in a core's second-level cache
 DEVICE_TILE = 4096  # elsewhere a launch costs more than the memory of a larger tile
 LISTED = 1 << 16  # from here on a sorted list of the left-out pairs beats comparing keys
