@@ -15,10 +15,16 @@ import pytest
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = {"counterpoint": "core", "counterpoint-vision": "plugins/vision", "counterpoint-graphrec": "plugins/graphrec", "counterpoint-apps": "apps"}
+FOLDERS = {
+    "counterpoint": "core",
+    "counterpoint-vision": "plugins/vision",
+    "counterpoint-graphrec": "plugins/graphrec",
+    "counterpoint-apps": "apps",
+}
 ENTRIES = {
     "counterpoint": "[console_scripts]\ncounterpoint = counterpoint.cli:main",
     "counterpoint-vision": "[counterpoint.plugins]\nvision = counterpoint_vision.plugin:plugin",
+    "counterpoint-graphrec": "[counterpoint.plugins]\ngraphrec = counterpoint_graphrec.plugin:plugin",
     "counterpoint-apps": "[counterpoint.apps]\nimage-search = counterpoint_apps.image_search:app",
 }
 

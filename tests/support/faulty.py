@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from counterpoint.errors import ConfigError
 from counterpoint.methods import SimCLR
+from counterpoint.parts import Dataset, Encoder, Protocol, Views
 from counterpoint.types import Batch, Encoding, Sample, Step, View
 from toy import DigitNet, Digits, Nearest, NoisyShifts
 
@@ -22,6 +23,19 @@ def changed(sample: Any, **values: Any) -> Sample:
     """A copy of a sample with other values."""
     fields = {name: getattr(sample, name) for name in ("index", "data", "label", "content")}
     return Sample(**{**fields, **values})
+
+
+# Protocols
+
+
+class Wavering(Protocol):
+    def measure(self, encoder: Encoder, views: Views, dataset: Dataset, split: str) -> dict[str, float]:
+        return {"recall@20": secrets.randbelow(10**9)}
+
+
+class Infinitely(Protocol):
+    def measure(self, encoder: Encoder, views: Views, dataset: Dataset, split: str) -> dict[str, float]:
+        return {"recall@20": float("inf")}
 
 
 # Datasets

@@ -1,4 +1,4 @@
-"""The four things that a plugin supplies: dataset, views, encoder, task; and a protocol where classes are not the point.
+"""The four things that a plugin supplies: dataset, views, encoder, task; and a protocol where classes mean nothing.
 
 Subclass these; everything else (every method, training, evaluation, report, embedding) comes with them.
 """
@@ -138,13 +138,14 @@ class Encoder(nn.Module, ABC):
         dim: width of ``Encoding.pooled``.
         capabilities: any of ``"tokens"``, ``"masking"``, ``"dense"``, ``"modalities"``, ``"graph"``; a method declares
             its needs.
-        per_row: whether a view costs by its rows. False where the network goes over all of its nodes whatever rows are
-            asked for: then nothing is gained by a micro-batch, and none is chosen.
+        transductive: whether it is made of its training data's own samples, known by their number (the nodes of a
+            graph): other data than the run's is then refused, and no micro-batch is chosen, as each pass goes over all
+            of them whatever rows are asked for.
     """
 
     dim: int
     capabilities: ClassVar[frozenset[str]] = frozenset()
-    per_row: ClassVar[bool] = True
+    transductive: ClassVar[bool] = False
 
     @classmethod
     def blank(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -216,7 +217,13 @@ class Protocol(ABC):
 
     `counterpoint evaluate` shows its numbers for the learnt and the untrained encoder beside the floors, and training
     those of the learnt one on val, where they choose the best epoch if ``select`` names one of them.
+
+    Attributes:
+        words: the few metrics that people look at first -> a plain name, and what it says; shares from 0 to 1, of which
+            more is better.
     """
+
+    words: ClassVar[Mapping[str, tuple[str, str]]] = {}
 
     @abstractmethod
     def measure(self, encoder: Encoder, views: Views, dataset: Dataset, split: str) -> dict[str, float]:

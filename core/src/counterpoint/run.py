@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from counterpoint.errors import ConfigError, DataError, RunError
+from counterpoint.errors import ConfigError, DataError, RunError, message
 from counterpoint.parts import Dataset
 from counterpoint.training.config import dataset_class, read_yaml
 from counterpoint.training.embedding import Embedded, embed, encode_with
@@ -80,13 +80,20 @@ class Run:
         return self._loaded[2]
 
     def open(self, source: str | Path | None = None) -> Dataset:
-        """The run's own dataset, or another ``source`` that its plugin opens."""
+        """The run's own dataset, or another ``source`` that its plugin opens.
+
+        Raises:
+            RunError: another source for an encoder that knows the nodes of its training data only.
+        """
         data, described = str(self.config["data"]), self.config.get("dataset")
         if described and (source is None or str(source) == data or Path(source).resolve() == Path(data)):
             options = {**(described.get("init_args") or {}), "source": data}
             own: Dataset = build(self.plugin, "datasets", {**described, "init_args": options})
             return own
         source = data if source is None else str(source)
+        if self.encoder.transductive:
+            todo = "Its encoder is made of the nodes that it was trained on. For other data, train anew."
+            raise RunError(message("data", repr(source), f"the run's own, {data!r}", todo))
         return dataset_class(self.plugin, source)(source)  # type: ignore[call-arg]
 
     def features(
@@ -114,6 +121,8 @@ class Run:
     def embed(self, source: str | Path | Dataset, *, batch_size: int = 256, workers: int = 0) -> np.ndarray:
         """Embeddings of everything in ``source``: ``(N, D)`` float32, rows of length 1, in the dataset's order.
 
+        Where samples are relations (clicks), of what they relate (items): see `Dataset.entities`.
+
         Args:
             source: a folder, table, archive, data set's name, or a dataset.
             batch_size: samples at once.
@@ -122,7 +131,7 @@ class Run:
         Raises:
             DataError: nothing can be read. Single damaged samples are left out; `features` lists them.
         """
-        dataset = source if isinstance(source, Dataset) else self.open(source)
+        dataset = (source if isinstance(source, Dataset) else self.open(source)).entities()
         found = self.features(dataset, batch_size=batch_size, workers=workers)
         if not len(found.index):
             raise DataError(f"{source}: none of its {len(dataset)} samples can be read")

@@ -58,6 +58,8 @@ FAULTS: dict[str, Plugin] = {
     "plugin/toy/supplies": replace(TOY, tasks={}),
     "plugin/toy/light": TOY,  # its entry point is then one that imports torch
     "plugin/toy/recipes": replace(TOY, recipes={"simclear": {"epochs": 2}}),
+    "plugin/toy/protocol": replace(TOY, protocol=Part("faulty:Wavering", "other numbers each time")),
+    "plugin/toy/protocol infinite": replace(TOY, protocol=Part("faulty:Infinitely", "no finite number")),
     "plugin/toy/reports": replace(TOY, report={"strokes": Part("eviltoy:broken", "with a bug")}),
     "plugin/toy/reports thumbnail": replace(TOY, thumbnail=Part("eviltoy:nothing_drawn", "draws nothing")),
     "datasets/digits/loads": dataset("toy:Nothing"),
@@ -111,6 +113,8 @@ FAULTS: dict[str, Plugin] = {
     "tasks/nearest/errors": task(faulty.Unready),
 }
 WHOLE = {  # with a pretraining and a core method on top: a fault of a lower floor is not told again on a higher one
+    "plugin/toy/protocol",
+    "plugin/toy/protocol infinite",
     "plugin/toy/reports",
     "plugin/toy/reports thumbnail",
     "datasets/digits/batches",
@@ -168,7 +172,7 @@ def test_a_fault_is_caught_by_its_check_and_by_no_other(case: str, monkeypatch: 
         put(monkeypatch, plugin, entry, methods=("simclr",))
     else:
         put(monkeypatch, replace(plugin, recipes={} if plugin.recipes is TOY.recipes else plugin.recipes), entry)
-        slow = {"pretrains", "embeds", "reports", "light"} - {case.split("/")[2]}
+        slow = {"pretrains", "embeds", "protocol", "reports", "light"} - {case.split("/")[2]}
         monkeypatch.setattr(session, "CHECKS", [check for check in session.CHECKS if check.name not in slow])
     report = check_plugin("toy")
     assert failed(report) == [case.split(" ")[0]]

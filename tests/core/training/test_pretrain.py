@@ -237,9 +237,9 @@ def test_embeddings_are_unit_rows_and_repeat(run: Run) -> None:
 
 def test_embedding_uses_the_trained_weights(run: Run) -> None:
     dataset = run.open()
-    fresh = embed(encode_with(untrained(run)), run.views, dataset, list(range(50))).features
+    fresh = embed(encode_with(untrained(run, dataset)), run.views, dataset, list(range(50))).features
     assert not torch.allclose(fresh, run.features(dataset, range(50)).features, atol=1e-3)
-    assert torch.equal(fresh, embed(encode_with(untrained(run)), run.views, dataset, list(range(50))).features)
+    assert torch.equal(fresh, embed(encode_with(untrained(run, dataset)), run.views, dataset, list(range(50))).features)
 
 
 def test_a_run_opens_its_data_as_it_was_configured(run: Run) -> None:

@@ -15,7 +15,8 @@ Rows = Mapping[str, Mapping[str, float]]
 
 _ACCURACY = re.compile(r"^(knn|linear|fewshot|fraction|recall@1(\[|$))")
 _BETTER = re.compile(
-    r"^(knn|linear|fewshot|fraction|recall@|true_recall@|map|r_precision|mrr|nmi|ari|view_recall@)(?!.*\bci\b)"
+    r"^(knn|linear|fewshot|fraction|recall@|true_recall@|map|r_precision|mrr|nmi|ari|view_recall@"
+    r"|ndcg@|precision@|hit@|micro_recall@|coverage@)(?!.*\bci\b)"
 )
 _VIEWS = re.compile(r"^view_recall@1\[n=(\d+)\]$")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,15 @@ class Context:
         """Is it learning? None where nothing was logged yet."""
         return diagnose(self.run.path) if self.metrics else None
 
+    @cached_property
+    def words(self) -> Mapping[str, tuple[str, str]]:
+        """What the plugin's protocol calls its metrics; empty where it has none."""
+        try:
+            part = self.run.plugin.protocol
+        except CounterpointError:  # no encoder yet, or the plugin is gone
+            return {}
+        return {} if part is None else part.load().words
+
     @property
     def updates(self) -> int:
         """Optimiser updates done."""
@@ -112,17 +122,26 @@ class Context:
         except CounterpointError as error:
             raise Missing(f"This needs the run's data, which cannot be opened: {error}") from error
 
+    @cached_property
+    def entities(self) -> Dataset:
+        """What the maps and neighbours are about: the samples, or what they relate.
+
+        Raises:
+            Missing: as for `dataset`.
+        """
+        return self.dataset.entities()
+
     @property
     def classes(self) -> int | None:
         """Number of classes, or None where there are none or the data is gone."""
         try:
-            return len(self.dataset.classes) if self.dataset.classes else None
+            return len(self.entities.classes) if self.entities.classes else None
         except Missing:
             return None
 
     @cached_property
     def held_out(self) -> Embedded:
-        """Embeddings of a fixed draw of the validation split.
+        """Embeddings of a fixed draw of the entities' validation split.
 
         Raises:
             Missing: the data is gone, or none of it can be read.
@@ -131,7 +150,7 @@ class Context:
 
     @cached_property
     def bank(self) -> Embedded:
-        """Embeddings of a fixed draw of the training split: where neighbours are looked for, and probes are fitted.
+        """Embeddings of a fixed draw of their training split: where neighbours are looked for, and probes are fitted.
 
         Raises:
             Missing: the data is gone, or none of it can be read.
@@ -139,11 +158,11 @@ class Context:
         return self._embedded("train", BANK)
 
     def _embedded(self, split: str, largest: int) -> Embedded:
-        rows = self.dataset.splits()[split]
+        rows = self.entities.splits()[split]
         if not len(rows):
             raise Missing(f"This run's data has no {_LONG[split]} sample.")
         draw = np.random.default_rng(mix(self.config["seed"], "report", split)).permutation(rows)[:largest]
-        found = self.run.features(self.dataset, np.sort(draw).tolist())
+        found = self.run.features(self.entities, np.sort(draw).tolist())
         if not len(found.index):
             first = found.damaged[0]
             raise Missing(f"None of {len(draw)} {_LONG[split]} samples can be read: {first.name} ({first.reason}), …")
@@ -151,23 +170,23 @@ class Context:
 
     def preview(self, index: int, side: int = SIDE) -> Preview:
         """What a person sees of sample ``index``: the plugin's thumbnail, else its name."""
-        sample = self.dataset[index]
+        sample = self.entities[index]
         if isinstance(sample, Damaged):
             return f"{sample.name}: {sample.reason}"
         part = self.run.plugin.thumbnail
-        made: Preview = part.load()(sample, side) if part is not None else self.dataset.name(index)
+        made: Preview = part.load()(sample, side) if part is not None else self.entities.name(index)
         return made
 
     def class_name(self, label: int | None) -> str:
         """Name of a class; empty where it is not known."""
         if label is None or label < 0:
             return ""
-        names = self.dataset.classes
+        names = self.entities.classes
         return names[label] if names and label < len(names) else f"class {label}"
 
     def caption(self, index: int, label: int | None) -> str:
         """The class, or the sample's name where it has none."""
-        return self.class_name(label) or self.dataset.name(index)
+        return self.class_name(label) or self.entities.name(index)
 
 
 _LONG = {"train": "training", "val": "validation"}

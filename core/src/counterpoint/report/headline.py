@@ -77,6 +77,12 @@ def _numbers(context: Context, recent: Mapping[str, float]) -> list[Number]:
         beside = [f"untrained {percent(recent['untrained knn'])}"] if "untrained knn" in recent else []
         beside += [f"chance {percent(1 / context.classes)}"] if context.classes else []
         made.append(Number("kNN accuracy", percent(recent["knn"]), ", ".join(beside)))
+    select = context.config.get("select")
+    if select and context.metrics.get(f"val/{select}") and knn is None:
+        name = context.words.get(select, (select, ""))[0]
+        start = context.metrics.get(f"untrained/{select}")
+        best = max(value for _, value in context.metrics[f"val/{select}"])
+        made.append(Number(f"{name} on val", percent(best), f"untrained {percent(start[-1][1])}" if start else ""))
     if "loss" in recent:
         beside_loss = f"chance {number(recent['chance'])}" if "chance" in recent else "no chance level"
         made.append(Number("loss", number(recent["loss"]), beside_loss))

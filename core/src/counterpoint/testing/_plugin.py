@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import re
 import subprocess
 import sys
 import warnings
 
 import numpy as np
+import torch
 from torch.nn import functional
 
+from counterpoint.parts import Protocol
 from counterpoint.plugin import CAPABILITIES
 from counterpoint.report import Context, Missing, Picture, Section
 from counterpoint.run import Run
+from counterpoint.testing.compare import difference
 from counterpoint.testing.registry import FOUR, check, require
 from counterpoint.testing.session import MANY, Session
 from counterpoint.training.needs import methods_of
@@ -101,11 +105,33 @@ def embeds(session: Session, name: str) -> None:
 
 
 @check("plugin", after=("plugin/pretrains", "datasets/repeats"))
+def protocol(session: Session, name: str) -> str:
+    """A protocol of the plugin's own gives finite numbers for val, the same again, and for its floors."""
+    part = session.plugin.protocol
+    if part is None:
+        return "none: kNN, probes and geometry"
+    cls = part.load()
+    require(isinstance(cls, type) and issubclass(cls, Protocol), part.target, repr(cls), "a subclass of Protocol")
+    run, dataset = pretrained(session)[0], pretrained(session)[0].open()
+    with torch.no_grad():
+        found, again = (cls().measure(run.encoder, run.views, dataset, "val") for _ in range(2))
+        rows = {"measure": found, **cls().floors(dataset, "val", True)}
+    for row, metrics in rows.items():
+        require(metrics, row, "no metric", "metric -> number")
+        for metric, value in metrics.items():
+            right = isinstance(value, (int, float)) and math.isfinite(value)
+            require(right, f"{row}: {metric}", repr(value), "a finite number")
+    where = difference(found, again)
+    require(not where, "metrics, again", where, "the same numbers")
+    return ", ".join(found)
+
+
+@check("plugin", after=("plugin/pretrains", "datasets/repeats"))
 def reports(session: Session, name: str) -> str:
     """On the run's report a sample is a picture or a text, and each section of the plugin's is a section or nothing."""
     run, _ = pretrained(session)
     context, told = Context(run), []
-    shown = context.preview(int(run.open().splits()["train"][0]))
+    shown = context.preview(int(context.entities.splits()["train"][0]))
     require(isinstance(shown, Picture | str), "thumbnail", type(shown).__name__, "a Picture or a str")
     for section, part in session.plugin.report.items():
         try:
@@ -120,8 +146,8 @@ def reports(session: Session, name: str) -> str:
 
 
 def embedded(run: Run) -> np.ndarray:
-    """Embeddings of the first samples."""
-    dataset = run.open()
+    """Embeddings of the first entities."""
+    dataset = run.open().entities()
     found = run.features(dataset, range(min(MANY, len(dataset))))
     return functional.normalize(found.features, dim=1).numpy()
 

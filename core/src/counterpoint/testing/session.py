@@ -175,6 +175,9 @@ class Session:
     def encoder(self, name: str, seed: int = 0) -> Encoder:
         """A new encoder."""
         encoder: Encoder = self.build("encoders", name, seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            encoder.prepare(self.dataset)
         return encoder
 
     def task(self, name: str) -> Task:

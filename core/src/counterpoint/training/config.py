@@ -55,10 +55,18 @@ def build_parser(recipe: Recipe | None = None, source: str | None = None) -> Arg
     parser.add_argument("--encoder", type=Encoder, help="encoder class and its options")
     parser.add_argument("--method", type=Method, help="method class and its options (objective, heads, …)")
     parser.link_arguments("data", "dataset.init_args.source", apply_on="parse")
-    parser.link_arguments("encoder", "method.init_args.encoder", apply_on="instantiate")
+    parser.link_arguments(
+        ("dataset", "encoder"), "method.init_args.encoder", compute_fn=prepared, apply_on="instantiate"
+    )
     if recipe is not None:
         parser.set_defaults(_defaults(recipe, source))
     return parser
+
+
+def prepared(dataset: Dataset, encoder: Encoder) -> Encoder:
+    """``encoder`` with what it takes from the training data, before a method is built around it."""
+    encoder.prepare(dataset)
+    return encoder
 
 
 def _defaults(recipe: Recipe, source: str | None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from counterpoint.evaluation.baselines import Pca
 from counterpoint.evaluation.suite import comparison, evaluate_arrays
 from counterpoint.files import write_text
-from counterpoint.parts import Dataset, Encoder
+from counterpoint.parts import Dataset, Encoder, Protocol
 from counterpoint.run import Run
 from counterpoint.training.data import mix
 from counterpoint.training.embedding import Embedded, Encode, embed, encode_with, raw_input
@@ -26,6 +26,7 @@ from counterpoint.training.export import machine, versions
 from counterpoint.training.tables import bar, tell_damaged
 
 PAIRS = 1000  # held-out samples of which two views are made
+Rows = dict[str, dict[str, float]]
 LEARNT, UNTRAINED, RAW, PCA = "learnt", "untrained", "raw input", "raw input, PCA"
 
 
@@ -57,7 +58,7 @@ def evaluate_run(
     """Measure a run's encoder beside its baselines.
 
     The bank of the kNN and the probes' training samples are always the train split; whatever is chosen (the probe's
-    C) is chosen on val; ``split`` is only measured.
+    C) is chosen on val; ``split`` is only measured. A plugin with a protocol of its own measures by that.
 
     Args:
         run: run or its directory.
@@ -69,12 +70,39 @@ def evaluate_run(
     run = run if isinstance(run, Run) else Run(run)
     dataset = run.open(data)
     console = Console()
+    if run.plugin.protocol is not None:
+        rows, confusion = _by_protocol(run, dataset, split, quick, console), None
+    else:
+        rows, confusion = _by_features(run, dataset, split, quick, console)
+    classes = None if dataset.classes is None else len(dataset.classes)
+    path = out or run.path / f"evaluation-{split}.json"
+    facts = {**_facts(run, dataset, split, rows), "classes": classes, "confusion": confusion}
+    write_text(path, json.dumps(facts, indent=2) + "\n")
+    return Evaluation(rows, split, classes, path)
+
+
+def _by_protocol(run: Run, dataset: Dataset, split: str, quick: bool, console: Console) -> Rows:
+    """The plugin's own metrics of the learnt and the untrained encoder, and of what needs none."""
+    protocol: Protocol = run.plugin.protocol.load()()
+    with console.status("measuring") as status, torch.no_grad():
+        rows = {
+            name: protocol.measure(encoder, run.views, dataset, split)
+            for name, encoder in ((LEARNT, run.encoder), (UNTRAINED, untrained(run, dataset)))
+        }
+        status.update("measuring the floors")
+        return rows | protocol.floors(dataset, split, quick)
+
+
+def _by_features(
+    run: Run, dataset: Dataset, split: str, quick: bool, console: Console
+) -> tuple[Rows, dict[str, Any] | None]:
+    """Metrics of the features of learnt and untrained encoder and raw input, and what is taken for what."""
     used = {name: rows for name, rows in dataset.splits().items() if name != "test" or split == "test"}
-    rows: dict[str, dict[str, float]] = {}
+    rows: Rows = {}
     answers: dict[str, Tensor] = {}  # of the learnt encoder's probe
     confusion: dict[str, Any] | None = None
     with bar(console) as progress:
-        for name, encode in _encoders(run).items():
+        for name, encode in _encoders(run, dataset).items():
             work = progress.add_task(name, total=sum(len(i) for i in used.values()))
 
             def tick(count: int, work: Any = work) -> None:
@@ -91,22 +119,24 @@ def evaluate_run(
                 confusion = _confusion(dataset, found[split], answers)
                 for embedded in found.values():
                     tell_damaged(console, embedded)
-    classes = None if dataset.classes is None else len(dataset.classes)
-    path = out or run.path / f"evaluation-{split}.json"
-    facts = {**_facts(run, dataset, split, rows), "classes": classes, "confusion": confusion}
-    write_text(path, json.dumps(facts, indent=2) + "\n")
-    return Evaluation(rows, split, classes, path)
+    return rows, confusion
 
 
-def _encoders(run: Run) -> dict[str, Callable[..., Tensor]]:
-    return {LEARNT: encode_with(run.encoder), UNTRAINED: encode_with(untrained(run)), RAW: raw_input}
+def _encoders(run: Run, dataset: Dataset) -> dict[str, Callable[..., Tensor]]:
+    return {LEARNT: encode_with(run.encoder), UNTRAINED: encode_with(untrained(run, dataset)), RAW: raw_input}
 
 
-def untrained(run: Run) -> Encoder:
-    """An encoder of the run's shape with fresh weights, drawn from the run's seed: the baseline of every table."""
+def untrained(run: Run, dataset: Dataset) -> Encoder:
+    """An encoder of the run's shape with fresh weights, drawn from the run's seed: the baseline of every table.
+
+    Args:
+        run: the run.
+        dataset: the run's data, from which the encoder takes what it was made of.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(run.config["seed"]))
         encoder: Encoder = build(run.plugin, "encoders", run.config["encoder"])
+        encoder.prepare(dataset)
     return encoder.eval().requires_grad_(False).to(run.device)
 
 

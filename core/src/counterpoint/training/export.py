@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -69,9 +71,26 @@ def described(config: Namespace) -> dict[str, Any]:
     return found
 
 
-def export(
-    out: Path, config: Namespace, method: Method, dataset: Dataset, *, samples: int, seconds: float, rate: float
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a training was.
+
+    Attributes:
+        samples: of the training split.
+        steps: optimiser updates done.
+        seconds: that it took (since it was resumed, if it was).
+        rate: samples per second over all processes.
+        selected: which epoch's encoder is kept, and by what, where one was chosen.
+    """
+
+    samples: int
+    steps: int
+    seconds: float
+    rate: float
+    selected: Mapping[str, Any] | None = None
+
+
+def export(out: Path, config: Namespace, method: Method, dataset: Dataset, facts: Facts) -> None:
     """Write ``encoder/`` and ``run.json``.
 
     Args:
@@ -79,9 +98,7 @@ def export(
         config: complete configuration.
         method: trained.
         dataset: what it was trained on.
-        samples: of its training split.
-        seconds: that the training took (since it was resumed, if it was).
-        rate: samples per second over all processes.
+        facts: about the training.
     """
     digest = dataset.digest()
     card = CARD.format(
@@ -89,26 +106,27 @@ def export(
         recipe=config.recipe,
         version=__version__,
         data=Path(config.data).name,
-        samples=samples,
+        samples=facts.samples,
         digest=digest[:16],
         epochs=config.epochs,
         batch_size=config.batch_size,
         seed=config.seed,
     )
     save_encoder(out / "encoder", method.encoder, described(config), card)
-    facts = {
+    told = {
         "recipe": config.recipe,
         "data": config.data,
         "digest": digest,
-        "samples": samples,
+        "samples": facts.samples,
         "seed": config.seed,
-        "steps": method.total_steps,
-        "seconds": round(seconds, 3),
-        "samples_per_second": round(rate, 1),
+        "steps": facts.steps,
+        **({"selected": dict(facts.selected)} if facts.selected else {}),
+        "seconds": round(facts.seconds, 3),
+        "samples_per_second": round(facts.rate, 1),
         "versions": versions(),
         "machine": machine(),
     }
-    write_text(out / "run.json", json.dumps(facts, indent=2) + "\n")
+    write_text(out / "run.json", json.dumps(told, indent=2) + "\n")
 
 
 def versions() -> dict[str, str]:

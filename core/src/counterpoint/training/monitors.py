@@ -19,6 +19,7 @@ the batch of the ``n``-th update, as the weights were before it. The metrics:
 ``batch/duplicates``        share of samples whose content the batch had already
 ``val/knn[k=20,T=0.07]``    accuracy of the encoder's features on held-out samples, where there are labels
 ``val/rankme`` ``val/std``  and ``val/uniformity``: of the same features
+``val/<metric>``            what the plugin's protocol measures on val, e.g. ``val/recall@20``
 ``untrained/…``             the same before the first update (step 0); ``untrained/queries``: samples it is measured on
 ``data/damaged``            records of this epoch that could not be read
 ``time/…``                  what depends on the clock (in ``timing.csv``)
@@ -28,7 +29,7 @@ the batch of the ``n``-th update, as the weights were before it. The metrics:
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -61,10 +62,12 @@ class Monitor(Callback):
         every_n_epochs: epochs between two looks at the encoder; the last epoch always has one.
         k: neighbours of the kNN.
         temperature: of its votes.
+        protocol: measures the encoder on val in the plugin's own way; called as ``embed`` is.
 
     Attributes:
         latest: the newest value of each metric, for a progress bar.
         damaged: at the end, a line about the records that could not be read; empty if there were none.
+        looked_at_epoch: the last one after which the encoder was looked at (rank zero).
 
     Raises:
         ConfigError: a number of steps, epochs or neighbours below 1.
@@ -77,15 +80,17 @@ class Monitor(Callback):
         every_n_epochs: int = 1,
         k: int = 20,
         temperature: float = 0.07,
+        protocol: Callable[[], dict[str, float]] | None = None,
     ) -> None:
         for name, value in (("every_n_steps", every_n_steps), ("every_n_epochs", every_n_epochs), ("k", k)):
             if value < 1:
                 raise ConfigError(message(name, value, "a whole number from 1"))
-        self.embed = embed
+        self.embed, self.protocol = embed, protocol
         self.every_n_steps, self.every_n_epochs = every_n_steps, every_n_epochs
         self.k, self.temperature = k, temperature
         self.latest: dict[str, float] = {}
         self.damaged = ""
+        self.looked_at_epoch = -1
         self._scores = ScoreCounts()
         self._damaged: dict[int, Damaged] = {}
         self._lost, self._examples = 0, list[str]()
@@ -149,6 +154,7 @@ class Monitor(Callback):
                 self._log(trainer, {"data/damaged": float(self._lost)})
                 if (trainer.current_epoch + 1) % self.every_n_epochs == 0 or _last_epoch(trainer):
                     self._look_at_encoder(trainer, pl_module, "val")
+                    self.looked_at_epoch = trainer.current_epoch
         self._scores, self._damaged = ScoreCounts(), {}
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -182,6 +188,7 @@ class Monitor(Callback):
     def _look_at_encoder(self, trainer: Trainer, pl_module: LightningModule, when: str) -> None:
         with undisturbed(pl_module):
             values = encoder_measures(self.embed, self.k, self.temperature)
+            values |= {} if self.protocol is None else self.protocol()
         if when == "val":
             values.pop("queries", None)  # the same in every epoch: the untrained encoder's row has it
         self._log(trainer, {f"{when}/{name}": value for name, value in values.items()})

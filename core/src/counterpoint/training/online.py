@@ -22,14 +22,14 @@ class OnlineFeatures:
     Args:
         method: whose encoder is looked at.
         views: whose ``plain`` is used.
-        dataset: samples.
+        dataset: samples; what is embedded are its `Dataset.entities`.
         seed: decides the subset.
     """
 
     def __init__(self, method: Method, views: Views, dataset: Dataset, seed: int) -> None:
-        self.method, self.views, self.dataset = method, views, dataset
+        self.method, self.views, self.dataset = method, views, dataset.entities()
         self.indices: dict[str, np.ndarray] = {}
-        splits = dataset.splits()
+        splits = self.dataset.splits()
         for split, largest in LARGEST.items():
             chosen = np.random.default_rng(mix(seed, "monitor", split)).permutation(splits[split])[:largest]
             self.indices[split] = np.sort(chosen)

@@ -6,7 +6,7 @@ import logging
 import shutil
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -24,12 +24,12 @@ from rich.markup import escape
 from counterpoint.errors import ConfigError, DataError, Interrupted, RunError, message
 from counterpoint.files import require_disk, write_text
 from counterpoint.methods.base import Method
-from counterpoint.parts import Dataset, Views
+from counterpoint.parts import Dataset, Protocol, Views
 from counterpoint.run import CONFIG, Run, is_run
 from counterpoint.training import config as configs
 from counterpoint.training.checkpoints import LAST, SaveLast, checkpoint_step
 from counterpoint.training.data import RunData
-from counterpoint.training.export import described, export, is_first_process
+from counterpoint.training.export import Facts, described, export, is_first_process
 from counterpoint.training.guards import StepGuard
 from counterpoint.training.logs import MetricsLog
 from counterpoint.training.monitors import Monitor
@@ -37,6 +37,7 @@ from counterpoint.training.online import OnlineFeatures
 from counterpoint.training.optimizers import configure
 from counterpoint.training.progress import Progress
 from counterpoint.training.recipes import find_recipe
+from counterpoint.training.selection import Selection
 from counterpoint.training.settings import Settings, set_threads, settings_of
 from counterpoint.training.sizes import Sizes, measure_sizes, parameter_bytes
 from counterpoint.training.stops import LeaveNow, StopRequest
@@ -141,11 +142,14 @@ def _fit(config: Namespace, checkpoint: Path | None) -> Run:
     dataset, views, method = built.dataset, built.views, built.method
     indices = dataset.splits()["train"]
     stop, guard = StopRequest(), StepGuard(out, dataset, settings.seed)
-    monitor = _monitor(settings, method, views, dataset)
+    protocol = _protocol(config, method, views, dataset)
+    monitor = _monitor(settings, method, views, dataset, protocol)
+    selection = Selection(out, monitor, settings.select, settings.patience) if settings.select else None
     save = SaveLast(out, settings.save_minutes, settings.save_steps, stop)
     # Saving comes last, when the monitors have written their rows.
     with _quiet():
-        trainer = _trainer(settings, out, [stop, guard, monitor, Progress(quiet=not settings.progress), save])
+        watching = [monitor, *([selection] if selection else []), Progress(not settings.progress, settings.select)]
+        trainer = _trainer(settings, out, [stop, guard, *watching, save])
     config.batch_size = settings.batch_size = _batch_size(settings, len(indices), trainer.world_size)
     _plan(method, settings, built.optimization, len(indices), trainer.world_size)
     require_disk(out, COPIES * parameter_bytes(method) + ROOM)
@@ -158,14 +162,21 @@ def _fit(config: Namespace, checkpoint: Path | None) -> Run:
         write_text(out / CONFIG, configs.dump(config))
         told = f"{len(indices)} training samples of {config.data} · {sizes.describe(settings.batch_size)}"
         console.print(f"[bold]{config.recipe}[/] · {escape(told)}")
+        for note in dataset.notes:
+            console.print(escape(note), style="dim")
     began = time.perf_counter()
     with _quiet(), stop.listening(), guard.explaining():
         _train(trainer, method, RunData(dataset, views, indices, settings), checkpoint)
     seconds = time.perf_counter() - began
     if trainer.is_global_zero:
-        done = (method.total_steps - begun) * settings.batch_size * trainer.world_size
-        export(out, config, method, dataset, samples=len(indices), seconds=seconds, rate=done / seconds)
-        lines = [monitor.damaged, str(diagnose(out)), f"Run: {out}"]
+        done = (trainer.global_step - begun) * settings.batch_size * trainer.world_size
+        chosen = None
+        if selection is not None:
+            selection.restore(method.encoder)
+            chosen = {"by": settings.select, **selection.best}
+        facts = Facts(len(indices), trainer.global_step, seconds, done / seconds, chosen)
+        export(out, config, method, dataset, facts)
+        lines = [monitor.damaged, str(selection or ""), str(diagnose(out)), f"Run: {out}"]
         console.print(escape("\n".join(line for line in lines if line)))
     return Run(out)
 
@@ -215,9 +226,21 @@ def _sizes(
     return sizes
 
 
-def _monitor(settings: Settings, method: Method, views: Views, dataset: Dataset) -> Monitor:
+Measure = Callable[[], dict[str, float]]
+
+
+def _protocol(config: Namespace, method: Method, views: Views, dataset: Dataset) -> Measure | None:
+    """What the plugin measures of the encoder on val, where it has a protocol of its own."""
+    part = find_recipe(config.recipe).plugin.protocol
+    if part is None:
+        return None
+    protocol: Protocol = part.load()()
+    return lambda: protocol.measure(method.encoder, views, dataset, "val")
+
+
+def _monitor(settings: Settings, method: Method, views: Views, dataset: Dataset, protocol: Measure | None) -> Monitor:
     features = OnlineFeatures(method, views, dataset, settings.seed)
-    return Monitor(features, every_n_steps=settings.monitor_steps, every_n_epochs=settings.monitor_epochs)
+    return Monitor(features, settings.monitor_steps, settings.monitor_epochs, protocol=protocol)
 
 
 def _trainer(settings: Settings, out: Path, callbacks: list[Callback]) -> Trainer:

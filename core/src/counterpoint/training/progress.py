@@ -26,11 +26,12 @@ class Progress(Callback):
 
     Args:
         quiet: show nothing.
+        select: metric of val that chooses the epoch, shown where there is one.
         console: where to; None is standard output. What is no terminal gets one line an epoch.
     """
 
-    def __init__(self, quiet: bool = False, console: Console | None = None) -> None:
-        self.quiet = quiet
+    def __init__(self, quiet: bool = False, select: str | None = None, console: Console | None = None) -> None:
+        self.quiet, self.select = quiet, select
         self.console = console or Console()
         self._bars: Bars | None = None
         self._total, self._epoch = TaskID(0), TaskID(1)
@@ -112,7 +113,7 @@ class Progress(Callback):
 
     def _text(self, trainer: Trainer, pl_module: LightningModule) -> str:
         return " · ".join(
-            [*describe(cast(Step, pl_module.last_step), _latest(trainer)), f"{self._rate:,.0f} samples/s"]
+            [*describe(cast(Step, pl_module.last_step), _latest(trainer), self.select), f"{self._rate:,.0f} samples/s"]
         )
 
     def _left(self, trainer: Trainer) -> str:
@@ -123,8 +124,8 @@ class Progress(Callback):
         return f" · {timedelta(seconds=round(seconds))} left"
 
 
-def describe(told: Step, latest: Mapping[str, float]) -> list[str]:
-    """Loss beside chance, kNN beside the untrained encoder's: the pieces of a line."""
+def describe(told: Step, latest: Mapping[str, float], select: str | None = None) -> list[str]:
+    """Loss beside chance; kNN, or what chooses the epoch, beside the untrained encoder's: the pieces of a line."""
     chance = "" if told.chance is None else f" (chance {told.chance:.2f})"
     pieces = [f"loss {float(told.loss.detach()):.3f}{chance}"]
     knn = [value for name, value in latest.items() if name.startswith("val/knn")]
@@ -132,6 +133,9 @@ def describe(told: Step, latest: Mapping[str, float]) -> list[str]:
     if knn:
         beside = f" (untrained {untrained[0]:.1%})" if untrained else ""
         pieces.append(f"kNN {knn[0]:.1%}{beside}")
+    if select is not None and f"val/{select}" in latest:
+        before = latest.get(f"untrained/{select}")
+        pieces.append(f"{select} {latest[f'val/{select}']:.4f}" + (f" (untrained {before:.4f})" if before else ""))
     return pieces
 
 

@@ -61,7 +61,9 @@ class Settings:
         save_minutes: minutes between checkpoints; one is also written at each epoch's end.
         save_steps: steps between checkpoints, if set.
         monitor_steps: steps between two rows of the step monitors.
-        monitor_epochs: epochs between two evaluations by the online kNN.
+        monitor_epochs: epochs between two looks at the encoder on val (the online kNN, the plugin's protocol).
+        select: keep the encoder of the epoch that is best on val by this metric, e.g. "recall@20"; null: the last one.
+        patience: with select: stop after so many looks without a better one; null: train to the end.
         max_steps: stop after so many steps (schedules follow it); null: epochs decide.
         tensorboard: write TensorBoard logs beside metrics.csv.
         progress: show the progress bar.
@@ -83,6 +85,8 @@ class Settings:
     save_steps: int | None = None
     monitor_steps: int = 20
     monitor_epochs: int = 1
+    select: str | None = None
+    patience: int | None = None
     max_steps: int | None = None
     tensorboard: bool = True
     progress: bool = True
@@ -90,13 +94,15 @@ class Settings:
 
     def __post_init__(self) -> None:
         smallest = {"epochs": 1, "batch_size": 2, "micro_batch": 1, "workers": 0, "threads": 1, "num_nodes": 1}
-        smallest |= {"save_steps": 1, "monitor_steps": 1, "monitor_epochs": 1, "max_steps": 1, "seed": 0}
+        smallest |= {"save_steps": 1, "monitor_steps": 1, "monitor_epochs": 1, "patience": 1, "max_steps": 1, "seed": 0}
         for key, least in smallest.items():
             value = getattr(self, key)
             if value is not None and value < least:
                 raise ConfigError(message(key, value, f"a whole number from {least}"))
         if self.save_minutes <= 0:
             raise ConfigError(message("save_minutes", self.save_minutes, "a number above 0"))
+        if self.patience is not None and self.select is None:
+            raise ConfigError(message("patience", self.patience, "null without select", "By what shall it be judged?"))
 
 
 def default_threads() -> int:

@@ -88,7 +88,10 @@ def measure_sizes(
     activation = activation_bytes(method.encoder, made)
     free = free_memory(device)
     share = free if device.type == "cuda" else free // ranks  # processes on one machine share its memory
-    chosen = choose_micro_batch(micro_batch, per_rank, activation, share)
+    if method.encoder.transductive:
+        activation, chosen = activation * PROBE // per_rank, None  # a pass over all nodes, shared by the batch's rows
+    else:
+        chosen = choose_micro_batch(micro_batch, per_rank, activation, share)
     samples = per_rank * ranks
     parameters = parameter_bytes(method)
     return Sizes(samples, chosen, candidates(method, samples, len(made)), len(made), activation, parameters, free)

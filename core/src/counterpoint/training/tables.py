@@ -35,7 +35,7 @@ def embed_to_parquet(run: Path, source: str, out: Path, *, batch_size: int = 256
     """
     console = Console()
     loaded = Run(run)
-    dataset = loaded.open(source)
+    dataset = loaded.open(source).entities()
     require_disk(out.parent, len(dataset) * loaded.encoder.dim * 8)
     with bar(console) as progress:
         work = progress.add_task("embedding", total=len(dataset))

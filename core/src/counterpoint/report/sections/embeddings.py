@@ -40,7 +40,7 @@ def embedding_map(context: Context) -> Section:
         Dot(
             float(x),
             float(y),
-            context.dataset.name(index[row]),
+            context.entities.name(index[row]),
             context.class_name(labels[row]),
             context.preview(index[row], MAP_SIDE),
         )
@@ -51,7 +51,7 @@ def embedding_map(context: Context) -> Section:
         f"{len(dots)} validation samples; what lies close together looks alike to the encoder. {coloured}"
         f"{how} Only nearness means something: the axes, and the distances of far groups, do not."
     )
-    return Section("Map of the embeddings", lead, [EmbeddingMap(dots, context.dataset.classes or [])])
+    return Section("Map of the embeddings", lead, [EmbeddingMap(dots, context.entities.classes or [])])
 
 
 def projection(features: Tensor, seed: int) -> tuple[np.ndarray, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
@@ -17,6 +17,8 @@ from counterpoint.report.sections.curves import knn_metric
 Rows = Mapping[str, Mapping[str, float | None]]
 CHANCE = "chance"
 SHAPES = {"learnt": "learnt", "untrained": "ring", "raw input": "square", "raw input, PCA": "diamond", CHANCE: "bar"}
+OTHERS = ("square", "diamond", "bar")
+"""Shapes of a protocol's floors, in turn."""
 _PLAIN = (
     (r"knn\[k=(\d+),T=[\d.]+\]$", "kNN, k = {}", "the nearest training samples vote"),
     (r"linear\[lbfgs\]$", "Linear probe", "logistic regression on frozen features"),
@@ -42,7 +44,10 @@ def quality(context: Context) -> Section:
     )
     if measured.get("digest") not in (None, context.facts.get("digest")):
         lead += f" This is other data than that of the training: {measured['data']}."
-    parts: list[str | HasHtml] = [DotPlot(rows, classes), Folded("All numbers", full_table(rows, classes))]
+    parts: list[str | HasHtml] = [
+        DotPlot(rows, classes, context.words),
+        Folded("All numbers", full_table(rows, classes)),
+    ]
     return Section("How good is it?", lead, parts)
 
 
@@ -50,17 +55,19 @@ def _online(context: Context) -> Section:
     """Before `counterpoint evaluate`: what the monitor measured."""
     command = f"counterpoint evaluate {context.run.path}"
     todo = f"For the linear probe, few labels, search and the baselines of the raw input, run: {command}"
-    name = knn_metric(context.metrics)
-    if name is None:
+    knn = knn_metric(context.metrics)
+    wanted = [*context.words, *([knn] if knn else [])]
+    names = [name for name in wanted if f"val/{name}" in context.metrics]
+    if not names:
         return Section("How good is it?", "Not measured yet.", [todo])
-    rows: dict[str, dict[str, float | None]] = {"learnt": {name: context.metrics[f"val/{name}"][-1][1]}}
-    start = context.metrics.get(f"untrained/{name}")
-    if start:
-        rows["untrained"] = {name: start[-1][1]}
+    rows: dict[str, dict[str, float | None]] = {}
+    for row, prefix in (("learnt", "val"), ("untrained", "untrained")):
+        found = {name: context.metrics.get(f"{prefix}/{name}") for name in names}
+        rows |= {row: {name: points[-1][1] for name, points in found.items() if points}} if any(found.values()) else {}
     return Section(
         "How good is it?",
         "The monitor's last look at the validation split, on frozen features. Labels were not used in training.",
-        [DotPlot(rows, context.classes), todo],
+        [DotPlot(rows, context.classes, context.words), todo],
     )
 
 
@@ -80,28 +87,37 @@ class DotPlot:
     Attributes:
         rows: encoder or baseline -> metric -> value.
         classes: number of classes, for chance.
+        words: a protocol's metrics, in plain words; where there are any, these are shown.
     """
 
     rows: Rows
     classes: int | None
+    words: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def __html__(self) -> str:
-        shown = chosen([metric for found in self.rows.values() for metric in found])
+        found = {metric for row in self.rows.values() for metric in row}
+        shown = [metric for metric in self.words if metric in found] or chosen(
+            [metric for found in self.rows.values() for metric in found]
+        )
         lines = Markup("").join(self._line(metric) for metric in shown)
         names = [*self.rows, *([CHANCE] if any(chance(metric, self.classes) is not None for metric in shown) else [])]
         key = Markup("").join(
-            Markup('<span><i class="mark {}"></i>{}</span>').format(SHAPES.get(name, "ring"), name) for name in names
+            Markup('<span><i class="mark {}"></i>{}</span>').format(self._shape(name), name) for name in names
         )
         return Markup('<figure class="dots"><figcaption>{}</figcaption>{}</figure>').format(key, lines)
 
+    def _shape(self, row: str) -> str:
+        floors = [name for name in self.rows if name not in SHAPES]
+        return SHAPES[row] if row in SHAPES else OTHERS[floors.index(row) % len(OTHERS)]
+
     def _line(self, metric: str) -> Markup:
-        name, about = plain(metric)
+        name, about = self.words.get(metric) or plain(metric)
         values = {row: found.get(metric) for row, found in self.rows.items()} | {CHANCE: chance(metric, self.classes)}
         known = {row: v for row, v in values.items() if v is not None and math.isfinite(v)}
         told = ", ".join(f"{row} {percent(value)}" for row, value in known.items())
         marks = Markup("").join(
             Markup('<i class="mark {}" style="left:{:.2f}%"></i>').format(
-                SHAPES.get(row, "ring"), 100 * min(1.0, max(0.0, value))
+                self._shape(row), 100 * min(1.0, max(0.0, value))
             )
             for row, value in reversed(known.items())  # the learnt encoder's mark lies on top
         )
