@@ -1,0 +1,204 @@
+"""The bipartite graph of who touched what, and the product with its normalised adjacency."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from counterpoint.errors import ConfigError, DataError, message
+from counterpoint_graphrec.csr import CSR
+
+__all__ = ["BipartiteGraph", "drop_edges", "drop_nodes"]
+
+FEW = 0.5
+"""Up to this share of the entries, products for the asked rows only are cheaper than the whole (measured)."""
+
+
+class BipartiteGraph(nn.Module):
+    """``Ã = D^-1/2 A D^-1/2`` with ``A = [[0, R], [Rᵀ, 0]]``; users are numbered first; an isolated node's row is 0.
+
+    Its tensors move with the module that holds it, and none is in the state dict: they follow from the edges.
+
+    Args:
+        users, items: the two ends of each edge, ``(E,)`` int; the pairs are distinct, in any order.
+        n_users, n_items: number of nodes of either kind.
+
+    Raises:
+        DataError: ends that differ in number, lie outside of the nodes, or pairs that repeat.
+    """
+
+    def __init__(self, users: Tensor, items: Tensor, n_users: int, n_items: int) -> None:
+        _check(users, items, n_users, n_items)
+        users, items = _ordered(users, items, n_items)
+        touched = CSR.of(items, torch.bincount(users, minlength=n_users), n_items)
+        by_item = touched.transpose()
+        counts = torch.cat([touched.starts.diff(), by_item.starts.diff()])
+        adjacency = CSR.of(torch.cat([touched.columns + n_users, by_item.columns]), counts, n_users + n_items)
+        self._set(adjacency, n_users, n_items)
+
+    def _set(self, adjacency: CSR, n_users: int, n_items: int) -> None:
+        super().__init__()
+        self.n_users = n_users
+        self.n_items = n_items
+        self._adjacency = adjacency
+        self._by_item: Tensor | None = None
+
+    @property
+    def n_edges(self) -> int:
+        """Number of (user, item) pairs."""
+        return self._adjacency.columns.numel() // 2
+
+    @property
+    def users(self) -> Tensor:
+        """The user of each edge, ``(E,)``, ascending."""
+        nodes = torch.arange(self.n_users, device=self.items.device)
+        return torch.repeat_interleave(nodes, self.degrees[: self.n_users], output_size=self.n_edges)
+
+    @property
+    def items(self) -> Tensor:
+        """The item of each edge, ``(E,)``, ascending within a user."""
+        return self._adjacency.columns[: self.n_edges] - self.n_users
+
+    @property
+    def degrees(self) -> Tensor:
+        """Number of edges of each node, ``(n_users + n_items,)``."""
+        return self._adjacency.starts.diff()
+
+    def propagate(self, x: Tensor) -> Tensor:
+        """``Ã x`` for ``x`` ``(n_users + n_items, D)``; differentiable once."""
+        product: Tensor = _Product.apply(x, self)
+        return product
+
+    def rows(self, x: Tensor, nodes: Tensor) -> Tensor:
+        """``(Ã x)[nodes]``, ``(B, D)``, for node numbers ``(B,)``; differentiable once.
+
+        On a CPU only the edges of these nodes are visited, forward and backward, unless they are most of all edges.
+        """
+        edges = int(self.degrees.index_select(0, nodes).sum())
+        if x.device.type != "cpu" or x.dtype.itemsize < 4 or edges > FEW * self._adjacency.columns.numel():
+            return self.propagate(x).index_select(0, nodes)
+        product: Tensor = _Rows.apply(x, nodes, self)
+        return product
+
+    def without_edges(self, keep: Tensor) -> BipartiteGraph:
+        """The graph of the edges where ``keep``, ``(E,)`` bool in the order of `users` and `items`, normalised anew."""
+        if keep.shape != (self.n_edges,) or keep.dtype != torch.bool:
+            raise DataError(message("keep", f"{keep.dtype} {tuple(keep.shape)}", f"bool ({self.n_edges},)"))
+        both = torch.cat([keep, keep.index_select(0, self._edge_of())])
+        thinned = BipartiteGraph.__new__(BipartiteGraph)
+        thinned._set(self._adjacency.keep(both), self.n_users, self.n_items)
+        return thinned
+
+    def scale(self, dtype: torch.dtype) -> Tensor:
+        """``D^-1/2``, ``(n_users + n_items,)``; 1 for an isolated node."""
+        return self.degrees.clamp_(min=1).to(dtype).rsqrt_()
+
+    def multiply(self, x: Tensor) -> Tensor:
+        """``Ã x`` without gradient."""
+        scale = self.scale(x.dtype).unsqueeze(1)
+        return (self._adjacency @ (x * scale)).mul_(scale)
+
+    def rows_of(self, nodes: Tensor, dtype: torch.dtype) -> tuple[CSR, Tensor]:
+        """``(A D^-1/2)[nodes]``, and the ``D^-1/2``, ``(B, 1)``, that remains to be multiplied."""
+        scale = self.scale(dtype)
+        part = self._adjacency.take(nodes)
+        return replace(part, values=scale.index_select(0, part.columns)), scale.index_select(0, nodes).unsqueeze(1)
+
+    def _edge_of(self) -> Tensor:
+        """The number of the edge (in the order of users) that stands at each place of the items' half, ``(E,)``."""
+        if self._by_item is None:
+            starts = self._adjacency.starts[: self.n_users + 1]
+            numbers = torch.arange(self.n_edges, dtype=starts.dtype, device=starts.device)
+            self._by_item = CSR(self.items, starts, self.n_items, numbers).transpose().values
+        assert self._by_item is not None
+        return self._by_item
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> BipartiteGraph:
+        """Follow ``.to``. Were the indices buffers, several processes would send them to each other at every step."""
+        self._adjacency = self._adjacency.map(fn)
+        self._by_item = None
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+
+class _Product(torch.autograd.Function):
+    """``Ã x``; the matrix is its own transpose."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, graph: BipartiteGraph) -> Tensor:
+        ctx.multiply = graph.multiply
+        return graph.multiply(x)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        product: Tensor = ctx.multiply(gradient)
+        return product, None
+
+
+class _Rows(torch.autograd.Function):
+    """``(Ã x)[nodes]``; the transpose of these rows is made in the backward pass, where it is needed."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, nodes: Tensor, graph: BipartiteGraph) -> Tensor:
+        ctx.part, ctx.scale = graph.rows_of(nodes, x.dtype)
+        product: Tensor = ctx.part @ x
+        return product.mul_(ctx.scale)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.part.transpose() @ (gradient * ctx.scale), None, None
+
+
+def drop_edges(graph: BipartiteGraph, rate: float, generator: torch.Generator) -> BipartiteGraph:
+    """Keep ``int((1 - rate) E)`` edges drawn without replacement, normalised anew (SGL-ED)."""
+    _check_rate(rate)
+    keep = _survivors(graph.n_edges, int((1 - rate) * graph.n_edges), generator)
+    return graph.without_edges(keep.to(graph.items.device))
+
+
+def drop_nodes(graph: BipartiteGraph, rate: float, generator: torch.Generator) -> BipartiteGraph:
+    """Drop ``int(rate n)`` of the users and as large a share of the items, with their edges (SGL-ND)."""
+    _check_rate(rate)
+    users, items = (
+        _survivors(n, n - int(rate * n), generator).to(graph.items.device) for n in (graph.n_users, graph.n_items)
+    )
+    return graph.without_edges(users[graph.users] & items[graph.items])
+
+
+def _survivors(n: int, kept: int, generator: torch.Generator) -> Tensor:
+    """``(n,)`` bool, ``kept`` of them true."""
+    keep = torch.zeros(n, dtype=torch.bool)
+    keep[torch.randperm(n, generator=generator)[:kept]] = True
+    return keep
+
+
+def _ordered(users: Tensor, items: Tensor, n_items: int) -> tuple[Tensor, Tensor]:
+    """Edges by user, then by item."""
+    keys = users.long() * n_items + items
+    if not bool((keys[1:] > keys[:-1]).all()):
+        keys = keys.sort().values
+        if bool((keys[1:] == keys[:-1]).any()):
+            key = int(keys[1:][keys[1:] == keys[:-1]][0])
+            pair = f"user {key // n_items} with item {key % n_items} more than once"
+            raise DataError(message("edges", pair, "distinct pairs", "Drop duplicates first."))
+    return keys // n_items, keys % n_items
+
+
+def _check(users: Tensor, items: Tensor, n_users: int, n_items: int) -> None:
+    if users.ndim != 1 or users.shape != items.shape:
+        found = f"users {tuple(users.shape)}, items {tuple(items.shape)}"
+        raise DataError(message("edges", found, "one user and one item for each edge"))
+    for name, ends, n in (("users", users, n_users), ("items", items, n_items)):
+        if ends.numel() and not 0 <= int(ends.min()) <= int(ends.max()) < n:
+            raise DataError(message(name, f"numbers from {int(ends.min())} to {int(ends.max())}", f"0 to {n - 1}"))
+
+
+def _check_rate(rate: float) -> None:
+    if not 0 <= rate < 1:
+        raise ConfigError(message("rate", rate, "at least 0, below 1"))
