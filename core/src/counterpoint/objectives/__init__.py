@@ -2,6 +2,7 @@
 
 from counterpoint.objectives.barlow_twins import BarlowTwins, barlow_twins_loss
 from counterpoint.objectives.base import Objective, Reduction, Result
+from counterpoint.objectives.bpr import BPR, bpr_loss
 from counterpoint.objectives.cosine import NegativeCosine, negative_cosine
 from counterpoint.objectives.dcl import DCL, dcl_loss
 from counterpoint.objectives.dino import SelfDistillation, self_distillation
@@ -15,6 +16,7 @@ from counterpoint.objectives.swav import SwappedPrediction, swapped_prediction
 from counterpoint.objectives.vicreg import VICReg, vicreg_loss
 
 __all__ = [
+    "BPR",
     "DCL",
     "BarlowTwins",
     "InfoNCE",
@@ -29,6 +31,7 @@ __all__ = [
     "SwappedPrediction",
     "VICReg",
     "barlow_twins_loss",
+    "bpr_loss",
     "dcl_loss",
     "gather",
     "info_nce_loss",
