@@ -5,6 +5,8 @@
 `evaluation.linear`      logistic regression on frozen features
 `evaluation.fewshot`     k-shot probes, label fractions, episodes with prototypes
 `evaluation.retrieval`   Recall@K, average precision, R-precision, MRR; view retrieval without labels
+`evaluation.ranking`     full ranking for recommendation: Recall, NDCG, Precision, hit rate @K
+`evaluation.popularity`  the long tail of a ranking: groups, coverage, novelty, Gini
 `evaluation.clustering`  k-means against labels: NMI, ARI
 `evaluation.geometry`    alignment, uniformity, RankMe, LiDAR, anisotropy, std
 `evaluation.baselines`   raw input, principal components

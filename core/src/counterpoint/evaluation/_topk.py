@@ -69,3 +69,9 @@ def _order_ties(values: Tensor, indices: Tensor) -> Tensor:
     place, order = indices[tied].sort(dim=1)
     again = values[tied].gather(1, order).sort(dim=1, descending=True, stable=True).indices
     return indices.index_copy(0, tied, place.gather(1, again))
+
+
+def merge(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], k: int) -> tuple[Tensor, Tensor]:
+    """Best ``k`` of two lists ``(values, indices)``; the lower indices are those of the first, and stay in front."""
+    values, order = torch.cat([first[0], second[0]], dim=1).sort(dim=1, descending=True, stable=True)
+    return values[:, :k], torch.cat([first[1], second[1]], dim=1).gather(1, order[:, :k])

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from counterpoint.errors import ConfigError, ShapeError, message
 from counterpoint.evaluation import _check
-from counterpoint.evaluation._topk import topk
+from counterpoint.evaluation._topk import merge, topk
 
 TILE = 65_536
 """Bank rows per tile."""
@@ -64,14 +64,8 @@ def _search_block(queries: Tensor, bank: Tensor, k: int, tile: int, buffer: Tens
         product = buffer[: len(queries) * len(rows)].view(len(queries), len(rows))
         torch.mm(queries, rows.T, out=product)
         values, places = topk(product, min(k, len(rows)))
-        best = _merge(best, (values, places + start), k) if start else (values, places)
+        best = merge(best, (values, places + start), k) if start else (values, places)
     return best
-
-
-def _merge(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], k: int) -> tuple[Tensor, Tensor]:
-    """Best ``k`` of two sorted lists; the first has the lower indices, and a stable sort keeps them in front."""
-    values, order = torch.cat([first[0], second[0]], dim=1).sort(dim=1, descending=True, stable=True)
-    return values[:, :k], torch.cat([first[1], second[1]], dim=1).gather(1, order[:, :k])
 
 
 def knn_vote(scores: Tensor, labels: Tensor, classes: int, temperature: float = 0.07) -> Tensor:
