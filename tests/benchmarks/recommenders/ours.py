@@ -20,12 +20,13 @@ from recommenders.case import BATCH, CONTRAST, DECAY, DIM, LAYERS, RATE, Case, C
 RECIPES = {"BPR": "bprmf", "LightGCN": "lightgcn", "SGL": "sgl", "SimGCL": "simgcl", "XSimGCL": "xsimgcl"}
 
 
-def words(model: str, seed: int) -> list[str]:
+def words(model: str, pairs: Path, seed: int) -> list[str]:
     """Options of ``counterpoint pretrain``."""
     layers = {} if model == "BPR" else {"encoder.layers": LAYERS}
     own = {f"method.{name}": value for name, value in CONTRAST.get(model, {}).items()}
-    shared = {"encoder.dim": DIM, "method.regularisation": DECAY, "optimization.lr": RATE, "batch_size": BATCH}
-    options = {**layers, **shared, **own, "seed": seed, "data": Path("split.npz").resolve()}
+    decay = {"method.regularisation": "framework", "method.lambda2": DECAY}
+    shared = {"encoder.dim": DIM, "optimization.lr": RATE, "batch_size": BATCH, "seed": seed}
+    options = {**layers, **shared, **own, **decay, "data": pairs}
     return [f"graphrec/{RECIPES[model]}", *(f"--{name}={value}" for name, value in options.items())]
 
 
@@ -45,56 +46,60 @@ class Marks(Callback):
         self.clock.end()
 
 
-class Ours(Case):
-    """BPR-MF, LightGCN, SGL, SimGCL or XSimGCL."""
+class Built:
+    """What a recipe makes of an archive of pairs, and the trainer for it."""
 
-    def __init__(self, model: str, split: Split, seed: int) -> None:
-        super().__init__(model, split, seed)
-        split.save(Path("split.npz"))
-        self._begin()
+    def __init__(self, model: str, pairs: Path, seed: int) -> None:
+        torch.manual_seed(seed)
+        config = configs.parse(words(model, pairs, seed))
+        self.settings, built = settings_of(config), configs.instantiate(config)
+        self.dataset, self.views, self.method, self.encoder = built.dataset, built.views, built.method, built.encoder
+        self.method.optimization = partial(configure, optimization=built.optimization)
 
-    def _begin(self) -> None:
-        torch.manual_seed(self.seed)
-        config = configs.parse(words(self.model, self.seed))
-        self._settings = settings_of(config)
-        self._built = configs.instantiate(config)
-        self._built.method.optimization = partial(configure, optimization=self._built.optimization)
-
-    def _fit(self, epochs: int, steps: int, clock: Clock) -> None:
-        dataset = self._built.dataset
+    def fit(self, epochs: int, steps: int, clock: Clock, *callbacks: Callback) -> None:
+        """Train ``steps`` steps of each of ``epochs`` epochs."""
         trainer = Trainer(
             accelerator="cpu",
             max_epochs=epochs,
             limit_train_batches=steps,
             logger=False,
-            callbacks=[Marks(clock)],
+            callbacks=[Marks(clock), *callbacks],
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        trainer.fit(self._built.method, RunData(dataset, self._built.views, dataset.splits()["train"], self._settings))
+        trainer.fit(self.method, RunData(self.dataset, self.views, self.dataset.splits()["train"], self.settings))
+
+
+class Ours(Case):
+    """BPR-MF, LightGCN, SGL, SimGCL or XSimGCL."""
+
+    def __init__(self, model: str, split: Split, seed: int) -> None:
+        super().__init__(model, split, seed)
+        self._pairs = split.save(Path("split.npz").resolve())
+        self._steps = len(split.train) // BATCH
+        self.built = Built(model, self._pairs, seed)
 
     def epoch(self, steps: int) -> dict[str, float]:
         clock = Clock()
-        self._fit(1, min(steps, len(self.split.train) // BATCH), clock)
+        self.built.fit(1, min(steps, self._steps), clock)
         return clock.seconds(self.split.steps)
 
     def train(self, epochs: int) -> None:
-        self._begin()
-        self._fit(epochs, len(self.split.train) // BATCH, Clock())
+        self.built = Built(self.model, self._pairs, self.seed)
+        self.built.fit(epochs, self._steps, Clock())
 
     def rank(self) -> float:
-        dataset = self._built.dataset
+        dataset = self.built.dataset
         seen = dataset.matrix("train") + dataset.matrix("val")
-        encoder = self._built.encoder.eval()
         with torch.no_grad():
-            found = full_ranking(dot_scores(*encoder.nodes()), seen, dataset.matrix("test"), 20)
+            found = full_ranking(dot_scores(*self.built.encoder.eval().nodes()), seen, dataset.matrix("test"), 20)
         return float(found.recall(20).mean())
 
     def embeddings(self) -> tuple[np.ndarray, np.ndarray]:
         with torch.no_grad():
-            users, items = self._built.encoder.eval().nodes()
-        return users.numpy(), items.numpy()
+            users, items = self.built.encoder.eval().nodes()
+        return users.detach().numpy(), items.detach().numpy()
 
 
 CASE = Ours

@@ -33,6 +33,12 @@ def stand_ins() -> None:
     torch.load = partial(torch.load, weights_only=False)
 
 
+stand_ins()
+from recbole.config import Config  # noqa: E402
+from recbole.data import create_dataset, data_preparation  # noqa: E402
+from recbole.utils import get_model, get_trainer, init_seed  # noqa: E402
+
+
 def settings(model: str) -> dict[str, Any]:
     own: dict[str, Any] = {"BPR": {}, "LightGCN": {"n_layers": LAYERS, "reg_weight": DECAY}}.get(model) or {}
     if model == "SGL":
@@ -68,15 +74,11 @@ class RecBole(Case):
 
     def __init__(self, model: str, split: Split, seed: int) -> None:
         super().__init__(model, split, seed)
-        stand_ins()
         folder = Path("split")
         folder.mkdir(exist_ok=True)
         for name, pairs in (("train", split.train), ("valid", split.val), ("test", split.test)):
             text = "user:token\titem:token\n" + "".join(f"{u}\t{i}\n" for u, i in pairs.tolist())
             (folder / f"split.{name}.inter").write_text(text)
-        from recbole.config import Config
-        from recbole.data import create_dataset, data_preparation
-
         sys.argv = sys.argv[:1]
         self._config = Config(model=model, dataset="split", config_dict={**settings(model), "seed": seed})
         logging.disable()
@@ -85,8 +87,6 @@ class RecBole(Case):
         self._begin()
 
     def _begin(self) -> None:
-        from recbole.utils import get_model, get_trainer, init_seed
-
         init_seed(self.seed, True)
         network = get_model(self.model)(self._config, self._train._dataset)
         self._trainer = get_trainer(self._config["MODEL_TYPE"], self.model)(self._config, network)

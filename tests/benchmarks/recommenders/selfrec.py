@@ -18,6 +18,11 @@ import torch
 
 from recommenders.case import BATCH, CONTRAST, DECAY, DIM, LAYERS, RATE, Case, Clock, Split, scattered
 
+sys.path.insert(0, os.environ["COUNTERPOINT_SELFREC"])
+torch.Tensor.cuda = torch.nn.Module.cuda = lambda self, *_, **__: self  # type: ignore[assignment,method-assign]
+EVALUATION: Any = importlib.import_module("util.evaluation")
+importlib.import_module("base.graph_recommender")
+
 
 class Settings(dict[str, Any]):
     """What SELFRec reads from a YAML file."""
@@ -46,8 +51,6 @@ class SELFRec(Case):
 
     def __init__(self, model: str, split: Split, seed: int) -> None:
         super().__init__(model, split, seed)
-        sys.path.insert(0, os.environ["COUNTERPOINT_SELFREC"])
-        torch.Tensor.cuda = torch.nn.Module.cuda = lambda self, *_, **__: self  # type: ignore[assignment,method-assign]
         self._module: Any = importlib.import_module(f"model.graph.{model}")
         self._batches = self._module.next_batch_pairwise
         self._begin()
@@ -81,8 +84,7 @@ class SELFRec(Case):
         self._train()
 
     def rank(self) -> float:
-        evaluation: Any = importlib.import_module("util.evaluation")
-        told = evaluation.ranking_evaluation(self._own.data.test_set, self._own.test(), [20])
+        told = EVALUATION.ranking_evaluation(self._own.data.test_set, self._own.test(), [20])
         return next(float(line.split(":")[1]) for line in told if line.startswith("Recall"))
 
     def embeddings(self) -> tuple[np.ndarray, np.ndarray]:

@@ -86,13 +86,14 @@ def main(framework: str, model: str, split: str, seed: str) -> None:
     import torch
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    pairs, began = Split.load(Path(split)), time.perf_counter()
-    case = importlib.import_module(f"recommenders.{framework}").CASE(model, pairs, int(seed))
+    module = importlib.import_module(f"recommenders.{framework}")
+    imported, pairs, began = resident("VmRSS"), Split.load(Path(split)), time.perf_counter()
+    case = module.CASE(model, pairs, int(seed))
 
     def tell(answer: Any) -> None:
         print(json.dumps(answer), file=answers, flush=True)
 
-    tell({"seconds": time.perf_counter() - began})
+    tell({"seconds": time.perf_counter() - began, "imported": imported})
     for line in sys.stdin:
         what, *arguments = json.loads(line)
         tell(answered(case, what, arguments))

@@ -1,0 +1,33 @@
+"""Interactions to compare on, split once and the same for every framework."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from counterpoint.errors import CounterpointError
+from counterpoint_graphrec.data import InteractionArrays, Interactions, MovieLens
+from recommenders.case import Split
+
+MOVIELENS = "movielens-100k"
+
+
+def source(name: str) -> Split | str:
+    """The split of a real data set by the plugin's defaults, or why it is not there."""
+    try:
+        dataset: Interactions = (MovieLens if name == MOVIELENS else InteractionArrays)(name)
+    except CounterpointError as error:
+        return str(error).partition("\n")[0]
+    parts = (dataset.pairs_of(split) for split in ("train", "val", "test"))
+    return Split(*parts, dataset.n_users, dataset.n_items)
+
+
+def generated(n_users: int, n_items: int, pairs: int, seed: int = 0) -> Split:
+    """About ``pairs`` distinct interactions, popularity falling as 1 / rank; of every ten one is val and two are test."""
+    random = np.random.default_rng(seed)
+    drawn = int(1.3 * pairs)
+    items = (n_items ** random.random(drawn)).astype(np.int64) - 1
+    keys = np.unique(random.integers(n_users, size=drawn) * n_items + items)
+    keys = random.permutation(keys)[:pairs]
+    found = np.stack([keys // n_items, keys % n_items], axis=1)
+    val, test = len(keys) // 10, len(keys) * 3 // 10
+    return Split(found[test:], found[:val], found[val:test], n_users, n_items)
