@@ -28,7 +28,11 @@ from counterpoint.training.logs import read_metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE = bool(os.environ.get("COUNTERPOINT_SMOKE"))
-SMOKE_WORDS = ("--data", "photographs", "--dataset.train_patches", "40", "--max_steps", "4")
+SMOKE_WORDS = {
+    "vision": ("--data", "photographs", "--dataset.train_patches", "40", "--max_steps", "4"),
+    "graphrec": ("--data", str(ROOT / "runs" / "claims" / "clicks.csv"), "--max_steps", "4", "--dataset.core", "0"),
+}
+"""What makes a trial of each plugin a matter of seconds, on data that needs no data home."""
 KNN = "knn[k=20,T=0.07]"
 
 
@@ -41,8 +45,11 @@ class Trial:
 
     def options(self) -> list[str]:
         """Every option but the output directory."""
-        quiet = ("--tensorboard", "false", "--progress", "false", "--monitor_epochs", "100000", "--threads", "1")
-        return [*self.words, *(SMOKE_WORDS if SMOKE else ()), "--seed", str(self.seed), *quiet]
+        quiet = ["--tensorboard", "false", "--progress", "false", "--threads", "1"]
+        if "--monitor_epochs" not in self.words:
+            quiet += ["--monitor_epochs", "100000"]
+        smoke = SMOKE_WORDS[self.words[0].partition("/")[0]] if SMOKE else ()
+        return [*self.words, *smoke, "--seed", str(self.seed), *quiet]
 
     @property
     def folder(self) -> Path:
@@ -54,7 +61,7 @@ class Trial:
 
 
 def measure(trial: Trial, split: str, quick: bool) -> dict[str, Any]:
-    """Train (unless it was), evaluate on ``split`` (unless it was): rows of metrics, and seconds of training."""
+    """Train (unless it was), evaluate on ``split`` (unless it was): rows of metrics, and facts of the training."""
     path = trial.folder / f"evaluation-{split}.json"
     if not path.is_file():
         if not (trial.folder / "run.json").is_file():
@@ -62,7 +69,7 @@ def measure(trial: Trial, split: str, quick: bool) -> dict[str, Any]:
         _command(["evaluate", str(trial.folder), "--split", split, *(["--quick"] if quick else [])])
     rows = json.loads(path.read_text(encoding="utf-8"))["metrics"]
     run = json.loads((trial.folder / "run.json").read_text(encoding="utf-8"))
-    return {"rows": rows, "seconds": run["seconds"], "steps": run["steps"], "versions": run["versions"]}
+    return {"rows": rows, **{key: run.get(key) for key in ("seconds", "steps", "versions", "selected")}}
 
 
 def _command(words: Sequence[str]) -> None:
@@ -127,3 +134,8 @@ def expect(condition: Callable[[], bool], text: str) -> None:
 def mean_logged(words: tuple[str, ...], seed: int, metric: str) -> float:
     """Mean over a trained trial's steps of what its ``metrics.csv`` holds of ``metric``."""
     return fmean(value for _, value in read_metrics(Trial(words, seed).folder)[metric])
+
+
+def curve(words: tuple[str, ...], seed: int, metric: str) -> list[tuple[int, float]]:
+    """``(step, value)`` of what a trained trial's ``metrics.csv`` holds of ``metric``."""
+    return [*read_metrics(Trial(words, seed).folder).get(metric, ())]

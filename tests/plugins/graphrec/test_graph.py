@@ -106,7 +106,7 @@ def test_rows_are_those_of_the_whole_with_their_gradient(small, generator, monke
 
 
 def test_only_the_asked_edges_are_visited_when_they_are_few(small, generator, monkeypatch):
-    monkeypatch.setattr(BipartiteGraph, "multiply", None)
+    monkeypatch.setattr(BipartiteGraph, "propagate", None)
     x = double(3, generator)
     small.graph.rows(x, torch.tensor([0, 31])).sum().backward()
     with pytest.raises(TypeError, match="NoneType"):

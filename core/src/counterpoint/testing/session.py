@@ -155,9 +155,11 @@ class Session:
 
     @cached_property
     def sound(self) -> list[int]:
-        """The first training samples that can be read."""
+        """Training samples that can be read, from all over the split: neighbours may be alike."""
         train = self.dataset.splits()["train"].tolist()
-        return list(islice((index for index in train if isinstance(self.dataset[index], Sample)), ROWS))
+        step = max(1, len(train) // ROWS)
+        spread = (index for start in range(step) for index in train[start::step])
+        return list(islice((index for index in spread if isinstance(self.dataset[index], Sample)), ROWS))
 
     def batch(self, rows: int = ROWS) -> Batch:
         """The first ``rows`` sound training samples as a new batch."""

@@ -8,7 +8,7 @@ Transposes are precomputed or made by scipy's counting sort; torch's own gradien
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import scipy.sparse
 import torch
@@ -16,6 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 __all__ = ["CSR"]
+
+NARROW = torch.iinfo(torch.int32).max
+"""As many entries fit int32."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,8 @@ class CSR:
     @classmethod
     def of(cls, columns: Tensor, counts: Tensor, width: int) -> CSR:
         """Ones in ``columns``, of which ``counts`` ``(rows,)`` belong to each row."""
-        narrow = columns.numel() <= torch.iinfo(torch.int32).max
-        starts = F.pad(counts.cumsum(0, dtype=torch.int64), (1, 0))
-        return cls(columns.int(), starts.int(), width) if narrow else cls(columns.long(), starts, width)
+        index = torch.int32 if columns.numel() <= NARROW else torch.int64
+        return cls(columns.to(index), F.pad(counts.cumsum(0), (1, 0)).to(index), width)
 
     def __matmul__(self, x: Tensor) -> Tensor:
         """``(rows, D)`` for ``x`` ``(width, D)``; without gradient."""
@@ -50,14 +52,15 @@ class CSR:
         )
 
     def take(self, rows: Tensor) -> CSR:
-        """The rows of these numbers, in their order; work goes with their entries only. Values are not taken."""
+        """The rows of these numbers, in their order; work goes with their entries only."""
         first = self.starts.index_select(0, rows)
         counts = self.starts[1:].index_select(0, rows) - first
         ends = counts.cumsum(0)
         total = int(ends[-1]) if len(ends) else 0
         shift = torch.repeat_interleave(first - (ends - counts).to(first), counts, output_size=total)
         places = shift.add_(torch.arange(total, dtype=shift.dtype, device=shift.device))
-        return CSR.of(self.columns.index_select(0, places), counts, self.width)
+        values = None if self.values is None else self.values.index_select(0, places)
+        return replace(CSR.of(self.columns.index_select(0, places), counts, self.width), values=values)
 
     def transpose(self) -> CSR:
         """Rows for columns, entries in the order of their row; values go along."""
@@ -70,9 +73,9 @@ class CSR:
         return CSR(columns, starts, shape[0], moved)
 
     def keep(self, mask: Tensor) -> CSR:
-        """The entries where ``mask`` ``(nnz,)`` bool. Values are not kept."""
+        """The entries where ``mask`` ``(nnz,)`` bool."""
         before = F.pad(mask.cumsum(0, dtype=self.starts.dtype), (1, 0)).index_select(0, self.starts)
-        return CSR(self.columns[mask], before, self.width)
+        return CSR(self.columns[mask], before, self.width, None if self.values is None else self.values[mask])
 
     def map(self, fn: Callable[[Tensor], Tensor]) -> CSR:
         """``fn`` on each tensor, such as a move to a device."""

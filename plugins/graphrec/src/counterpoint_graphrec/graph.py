@@ -14,7 +14,7 @@ from counterpoint_graphrec.csr import CSR
 
 __all__ = ["BipartiteGraph", "drop_edges", "drop_nodes"]
 
-FEW = 0.5
+FEW = 0.4
 """Up to this share of the entries, products for the asked rows only are cheaper than the whole (measured)."""
 
 
@@ -45,6 +45,7 @@ class BipartiteGraph(nn.Module):
         self.n_users = n_users
         self.n_items = n_items
         self._adjacency = adjacency
+        self._normalised: dict[torch.dtype, CSR] = {}
         self._by_item: Tensor | None = None
 
     @property
@@ -70,8 +71,8 @@ class BipartiteGraph(nn.Module):
 
     def propagate(self, x: Tensor) -> Tensor:
         """``Ã x`` for ``x`` ``(n_users + n_items, D)``; differentiable once."""
-        product: Tensor = _Product.apply(x, self)
-        return product
+        matrix = self.normalised(x.dtype)
+        return _product(x, matrix, lambda: matrix)
 
     def rows(self, x: Tensor, nodes: Tensor) -> Tensor:
         """``(Ã x)[nodes]``, ``(B, D)``, for node numbers ``(B,)``; differentiable once.
@@ -81,8 +82,8 @@ class BipartiteGraph(nn.Module):
         edges = int(self.degrees.index_select(0, nodes).sum())
         if x.device.type != "cpu" or x.dtype.itemsize < 4 or edges > FEW * self._adjacency.columns.numel():
             return self.propagate(x).index_select(0, nodes)
-        product: Tensor = _Rows.apply(x, nodes, self)
-        return product
+        part = self.normalised(x.dtype).take(nodes)
+        return _product(x, part, part.transpose)
 
     def without_edges(self, keep: Tensor) -> BipartiteGraph:
         """The graph of the edges where ``keep``, ``(E,)`` bool in the order of `users` and `items`, normalised anew."""
@@ -93,20 +94,14 @@ class BipartiteGraph(nn.Module):
         thinned._set(self._adjacency.keep(both), self.n_users, self.n_items)
         return thinned
 
-    def scale(self, dtype: torch.dtype) -> Tensor:
-        """``D^-1/2``, ``(n_users + n_items,)``; 1 for an isolated node."""
-        return self.degrees.clamp_(min=1).to(dtype).rsqrt_()
-
-    def multiply(self, x: Tensor) -> Tensor:
-        """``Ã x`` without gradient."""
-        scale = self.scale(x.dtype).unsqueeze(1)
-        return (self._adjacency @ (x * scale)).mul_(scale)
-
-    def rows_of(self, nodes: Tensor, dtype: torch.dtype) -> tuple[CSR, Tensor]:
-        """``(A D^-1/2)[nodes]``, and the ``D^-1/2``, ``(B, 1)``, that remains to be multiplied."""
-        scale = self.scale(dtype)
-        part = self._adjacency.take(nodes)
-        return replace(part, values=scale.index_select(0, part.columns)), scale.index_select(0, nodes).unsqueeze(1)
+    def normalised(self, dtype: torch.dtype) -> CSR:
+        """``Ã`` itself, its weights in ``dtype``; kept for the next call."""
+        if dtype not in self._normalised:
+            scale = self.degrees.clamp_(min=1).to(dtype).rsqrt_()
+            rows = torch.repeat_interleave(scale, self.degrees, output_size=self._adjacency.columns.numel())
+            weights = rows.mul_(scale.index_select(0, self._adjacency.columns))
+            self._normalised = {dtype: replace(self._adjacency, values=weights)}
+        return self._normalised[dtype]
 
     def _edge_of(self) -> Tensor:
         """The number of the edge (in the order of users) that stands at each place of the items' half, ``(E,)``."""
@@ -120,39 +115,28 @@ class BipartiteGraph(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> BipartiteGraph:
         """Follow ``.to``. Were the indices buffers, several processes would send them to each other at every step."""
         self._adjacency = self._adjacency.map(fn)
-        self._by_item = None
+        self._normalised, self._by_item = {}, None
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
 
 class _Product(torch.autograd.Function):
-    """``Ã x``; the matrix is its own transpose."""
+    """A sparse matrix by a dense one; `transposed` is asked in the backward pass, where it is needed."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, graph: BipartiteGraph) -> Tensor:
-        ctx.multiply = graph.multiply
-        return graph.multiply(x)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        product: Tensor = ctx.multiply(gradient)
-        return product, None
-
-
-class _Rows(torch.autograd.Function):
-    """``(Ã x)[nodes]``; the transpose of these rows is made in the backward pass, where it is needed."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, nodes: Tensor, graph: BipartiteGraph) -> Tensor:
-        ctx.part, ctx.scale = graph.rows_of(nodes, x.dtype)
-        product: Tensor = ctx.part @ x
-        return product.mul_(ctx.scale)
+    def forward(ctx: Any, x: Tensor, matrix: CSR, transposed: Callable[[], CSR]) -> Tensor:
+        ctx.transposed = transposed
+        return matrix @ x
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.part.transpose() @ (gradient * ctx.scale), None, None
+        return ctx.transposed() @ gradient, None, None
+
+
+def _product(x: Tensor, matrix: CSR, transposed: Callable[[], CSR]) -> Tensor:
+    product: Tensor = _Product.apply(x, matrix, transposed)
+    return product
 
 
 def drop_edges(graph: BipartiteGraph, rate: float, generator: torch.Generator) -> BipartiteGraph:

@@ -56,13 +56,13 @@ plugin = Plugin(
             "counterpoint_graphrec.encoders:LightGCN",
             "propagation over the graph of interactions, with noise (LightGCN, SimGCL)",
             capabilities=GRAPH,
-            example={"dim": 16, "layers": 2},
+            example={"dim": 16},
         ),
         "pyg": Part(
             "counterpoint_graphrec.encoders:PyGConv",
             "any message passing of torch-geometric by name",
             capabilities=GRAPH,
-            example={"name": "SAGEConv", "dim": 16, "layers": 2},
+            example={"name": "SAGEConv", "dim": 16},
         ),
     },
     tasks={

@@ -20,7 +20,7 @@ class Catalogue(Dataset):
 
     Args:
         item_names: ids by item number, each once.
-        titles: by item number, "" unknown; or None.
+        titles: by item number; or None.
         groups: category by item number, "" unknown; or None. They become the labels.
     """
 
@@ -67,11 +67,9 @@ def _content(numbers: np.ndarray) -> np.ndarray:
 
 
 def _unique(titles: Texts, ids: Texts) -> Texts:
-    """``titles`` with the id behind those that are not alone; the id itself where there is none."""
+    """``titles`` with the id behind those that are not alone."""
     names = np.array(titles.values.to_pylist(), dtype=object)
     own = np.array(ids.values.to_pylist(), dtype=object)
-    empty = names == ""
-    names[empty] = own[empty]
     while len(twice := _repeated(names)):
         names[twice] = names[twice] + " [" + own[twice] + "]"
     return Texts(names)

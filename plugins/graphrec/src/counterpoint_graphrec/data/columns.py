@@ -34,8 +34,6 @@ USUAL: dict[str, tuple[str, ...]] = {
 }
 """What a column is -> names that say so, the surest first (lower case, words joined by ``_``)."""
 
-DESCRIPTION = ("title", "group")
-
 
 @dataclass(frozen=True)
 class Columns:
@@ -66,9 +64,18 @@ def guess(names: Sequence[str], kind: str, taken: Sequence[str | None] = ()) -> 
     return next((known[usual] for usual in USUAL[kind] if usual in known), None)
 
 
-def is_usual(name: str) -> bool:
-    """Whether the name is one that columns have."""
-    return any(plain(name) in usual for usual in USUAL.values())
+def are_names(fields: Sequence[str]) -> bool:
+    """Whether the first line of a file is names of columns: two have usual ones, or one and there is no number."""
+    usual = sum(any(plain(field) in names for names in USUAL.values()) for field in fields)
+    return usual > 1 or not any(map(_is_number, fields))
+
+
+def _is_number(field: str) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True
 
 
 def choose(names: Sequence[str], asked: dict[str, str | None], where: str, needed: Sequence[str]) -> Columns:
@@ -76,24 +83,24 @@ def choose(names: Sequence[str], asked: dict[str, str | None], where: str, neede
 
     Args:
         names: columns that there are.
-        asked: kind -> name that the user gave; None or absent: guess.
+        asked: kind -> name that the user gave; "": none; None or absent: guess.
         where: what an error calls the table.
         needed: kinds without which nothing can be done.
 
     Raises:
         DataError: a column that was asked for is not there, or a needed one cannot be guessed.
     """
-    chosen: dict[str, str | None] = {}
-    for kind, name in asked.items():
-        if name is not None:
-            chosen[kind] = _named(names, name, kind, where)
-    for kind in USUAL:
+    given = {kind: name for kind, name in asked.items() if name is not None}
+    chosen = {kind: _named(names, name, kind, where) if name else None for kind, name in given.items()}
+    for kind in USUAL if "user" in needed else ("item", "title", "group"):
         if kind not in chosen:
             chosen[kind] = guess(names, kind, list(chosen.values()))
+    if "user" not in needed and chosen["item"] is None:  # a table of items: its id is an item's
+        chosen["item"] = next((name for name in names if plain(name) == "id"), None)
     for kind in needed:
         if chosen[kind] is None:
             raise _unknown(names, kind, where)
-    if chosen["user"] is not None and chosen["user"] == chosen["item"]:
+    if chosen.get("user") is not None and chosen["user"] == chosen["item"]:
         found = f"{chosen['user']!r} for both in {where}"
         raise DataError(message("user, item", found, f"two of the columns {', '.join(names)}"))
     return Columns(**chosen)

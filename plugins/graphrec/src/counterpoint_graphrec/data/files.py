@@ -71,7 +71,7 @@ def read(place: Path, asked: dict[str, str | None], needed: Sequence[str], delim
         place: an existing file.
         asked: kind -> name of the column, "" for none, None for a guess.
         needed: kinds without which there is an error.
-        delimiter: of a text file with a header; None: found out.
+        delimiter: of a text file with a header and without quotes; None: found out.
 
     Raises:
         DataError: a column is missing, or the file cannot be read.
@@ -94,6 +94,7 @@ def _columns(layout: Layout, asked: dict[str, str | None], place: Path, needed: 
         return choose(layout.names, asked, place.name, needed)
     kinds = _places(layout) if "user" in needed else {"item": "1", "title": "2"}
     free = {kind: name for kind, name in kinds.items() if asked.get(kind) is None and name not in asked.values()}
+    free = {kind: name for kind, name in free.items() if name in layout.names}
     return choose(layout.names, {**asked, **free}, place.name, needed)
 
 
@@ -133,24 +134,26 @@ def _text(place: Path, layout: Layout, columns: Columns) -> Table:
         broken[:] = broken or [f"{row.actual_columns} fields instead of {row.expected_columns}"]
         return "skip"
 
-    text = dict.fromkeys((n for n in (columns.user, columns.item, columns.title, columns.group, columns.part) if n))
-    free = [name for name in (columns.rating, columns.time) if name]
-    attempts = [(layout.encoding, False), (layout.encoding, True), ("latin-1", False), ("latin-1", True)]
-    failure = ""
-    for encoding, all_text in attempts:
+    texts = [columns.user, columns.item, columns.title, columns.group, columns.part]
+    types = {name: _arrow.string() for name in texts if name}
+    encoding = layout.encoding
+    while True:
         bad.clear()
-        types = {name: _arrow.string() for name in (*text, *(free if all_text else ()))}
         try:
             data = _csv(place, layout, columns.names(), types, encoding, skip)
+            break
         except (_arrow.ArrowException, OSError, UnicodeError, EOFError) as error:
-            failure = str(error)
-            continue
-        table = Table(columns, data, _lines(place, layout.header, bad))
-        if encoding != layout.encoding:
-            table.notes.append(f"{place.name} is not UTF-8 throughout; it was read as latin-1.")
-        _count(table, place, layout, bad, broken)
-        return table
-    raise DataError(message("source", f"{place.name}: {failure}", "a table that can be read"))
+            if encoding == "utf-8" and "UTF8" in str(error):
+                encoding = "latin-1"
+            elif len(types) < len(columns.names()):  # a value in the middle is no number: read them all as text
+                types = dict.fromkeys(columns.names(), _arrow.string())
+            else:
+                raise DataError(message("source", f"{place.name}: {error}", "a table that can be read")) from None
+    table = Table(columns, data, _lines(place, layout.header, bad))
+    if encoding != layout.encoding:
+        table.notes.append(f"{place.name} is not UTF-8 throughout; it was read as latin-1.")
+    _count(table, place, layout, bad, broken)
+    return table
 
 
 def _csv(place: Path, layout: Layout, names: list[str], types: dict[str, Any], encoding: str, skip: Any) -> Any:
@@ -164,7 +167,10 @@ def _csv(place: Path, layout: Layout, names: list[str], types: dict[str, Any], e
             encoding="utf8" if encoding == "utf-8" else encoding,
         ),
         parse_options=options.ParseOptions(
-            delimiter=layout.delimiter, invalid_row_handler=skip, ignore_empty_lines=False
+            delimiter=layout.delimiter,
+            quote_char='"' if layout.quoted else False,
+            invalid_row_handler=skip,
+            ignore_empty_lines=False,
         ),
         convert_options=options.ConvertOptions(include_columns=names, column_types=types),
     )
@@ -175,10 +181,9 @@ def _lines(place: Path, header: int, bad: Sequence[int]) -> Callable[[int], str]
 
     def line(row: int) -> str:
         number = row + 1 + header
-        skipped = bisect_right(bad, number)
-        while skipped != (skipped := bisect_right(bad, row + 1 + header + skipped)):
-            pass
-        return f"line {row + 1 + header + skipped:,} of {place.name}"
+        while (further := row + 1 + header + bisect_right(bad, number)) > number:
+            number = further
+        return f"line {number:,} of {place.name}"
 
     return line
 

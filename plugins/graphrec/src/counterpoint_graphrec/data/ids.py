@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -26,7 +26,7 @@ class Texts(Sequence[str]):
     def __init__(self, values: Any) -> None:
         if not isinstance(values, _arrow.Array):
             values = _arrow.array(values, type=_arrow.string())
-        self.values = values.cast(_arrow.string())
+        self.values = values.cast(_arrow.string()).fill_null("")
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -38,23 +38,39 @@ class Texts(Sequence[str]):
         """One text, or a range of them."""
         if isinstance(index, slice):
             return self.take(np.arange(len(self))[index])
-        return self.values[int(index)].as_py() or ""
+        return str(self.values[int(index)].as_py())
 
     def __len__(self) -> int:
         return len(self.values)
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.values.to_pylist())
+
     def take(self, numbers: np.ndarray) -> Texts:
         """The texts at ``numbers`` (-1: an empty one), in that order."""
-        return Texts(_arrow.compute.fill_null(self.values.take(_arrow.array(numbers, mask=numbers < 0)), ""))
+        return Texts(self.values.take(_arrow.array(numbers, mask=numbers < 0)))
 
     def find(self, text: str) -> int:
         """Number of the first that equals ``text``, or -1."""
         return int(_arrow.compute.index(self.values, text).as_py())
 
+    def numbers_of(self, others: Texts) -> np.ndarray:
+        """``(len(others),)`` int64: where each of ``others`` is among these, -1 for nowhere."""
+        found = _arrow.compute.index_in(others.values, value_set=self.values).fill_null(-1)
+        return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.int64)
+
+    def empty(self) -> np.ndarray:
+        """``(len,)`` bool: which have no letter."""
+        return np.asarray(_arrow.compute.equal(self.values, "").to_numpy(zero_copy_only=False))
+
+    def or_else(self, others: Texts) -> Texts:
+        """These, and those of ``others`` where they are empty."""
+        return Texts(_arrow.compute.if_else(_arrow.compute.equal(self.values, ""), others.values, self.values))
+
     def bytes(self) -> bytes:
-        """All letters and lengths, for a digest."""
-        lengths = _arrow.compute.binary_length(self.values).to_numpy(zero_copy_only=False)
-        return lengths.astype(np.int64).tobytes() + "".join(self.values.to_pylist()).encode("utf-8", "replace")
+        """All lengths and letters, for a digest."""
+        lengths = np.asarray(_arrow.compute.binary_length(self.values), dtype=np.int64)
+        return lengths.tobytes() + "".join(self).encode()
 
 
 def found(texts: Texts, name: str, argument: str) -> int:
@@ -65,9 +81,8 @@ def found(texts: Texts, name: str, argument: str) -> int:
     """
     number = texts.find(name)
     if number < 0:
-        known: Iterable[str] = texts[:NEAR] if len(texts) > NEAR else texts
-        hint = nearest(name, known) if len(texts) <= 30 or "Did you mean" in nearest(name, known) else ""
-        todo = hint.strip() or f"For example {texts[0]!r}."
+        hint = nearest(name, texts[:NEAR])
+        todo = hint.strip() if "Did you mean" in hint else f"For example {texts[0]!r}."
         raise DataError(message(argument, repr(name), f"one of the {len(texts):,} in the data", todo))
     return number
 
@@ -75,16 +90,14 @@ def found(texts: Texts, name: str, argument: str) -> int:
 def numbered(column: Any) -> tuple[np.ndarray, Texts]:
     """A column of ids -> ``(R,)`` int32 numbers in order of first appearance (-1: empty), and the ids by number.
 
-    Spaces around an id are no part of it. Whole numbers stay as they are written; those that were read as floats
-    (``12.0``, as happens beside a missing value) become whole again.
+    Spaces around an id are no part of it. Whole numbers that were read as floats (``12.0``, as happens beside a missing
+    value) become whole again.
 
     Args:
-        column: Arrow array or chunked array of text, whole numbers or a dictionary of them.
+        column: Arrow array or chunked array of text, numbers, or a dictionary of them.
     """
     if isinstance(column, _arrow.ChunkedArray):
         column = column.unify_dictionaries().combine_chunks()
-    if isinstance(column, _arrow.ChunkedArray):  # no chunk at all
-        column = _arrow.concat_arrays(column.chunks)
     if _arrow.types.is_floating(column.type):
         column = _whole(column)
     if not _arrow.types.is_dictionary(column.type):
@@ -94,21 +107,22 @@ def numbered(column: Any) -> tuple[np.ndarray, Texts]:
 
 
 def _whole(column: Any) -> Any:
-    compute = _arrow.compute
-    sound = compute.and_(compute.is_finite(column), compute.equal(compute.floor(column), column))
-    whole = compute.all(compute.or_(sound, compute.is_nan(column)), skip_nulls=True).as_py()
-    column = compute.if_else(compute.is_nan(column), None, column)
-    return column.cast(_arrow.int64()) if whole is not False else column
+    """A column of floats as whole numbers, if that is what they are; NaN is nothing."""
+    column = _arrow.compute.if_else(_arrow.compute.is_nan(column), None, column)
+    try:
+        return column.cast(_arrow.int64())
+    except _arrow.ArrowInvalid:  # there is a fraction
+        return column
 
 
 def _merged(codes: np.ndarray, values: Any) -> tuple[np.ndarray, Texts]:
     """Codes whose texts differ in surrounding space only become one; empty ones become -1."""
-    again = _arrow.compute.utf8_trim_whitespace(values.cast(_arrow.string()).fill_null("")).dictionary_encode()
+    again = _arrow.compute.utf8_trim_whitespace(Texts(values).values).dictionary_encode()
     names = Texts(again.dictionary)
     place = again.indices.to_numpy(zero_copy_only=False).astype(np.int32)
     empty = names.find("")
     if empty >= 0:
         place[place == empty] = -1
-    if empty >= 0 or not np.array_equal(place, np.arange(len(place))):
-        codes = np.append(place, np.int32(-1))[codes]
+    if empty >= 0 or len(names) < len(place):
+        codes = np.append(place, np.int32(-1))[codes]  # -1 takes what was appended
     return codes, names

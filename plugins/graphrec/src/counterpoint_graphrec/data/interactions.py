@@ -17,8 +17,7 @@ from counterpoint.parts import SPLITS, Dataset
 from counterpoint.types import Batch, Sample
 from counterpoint_graphrec.data import splits as parting
 from counterpoint_graphrec.data.catalogue import Catalogue
-from counterpoint_graphrec.data.columns import Columns
-from counterpoint_graphrec.data.ids import Texts, found
+from counterpoint_graphrec.data.ids import found
 from counterpoint_graphrec.data.log import Log, cleaned
 from counterpoint_graphrec.data.mixing import mixed
 from counterpoint_graphrec.data.splits import TRAIN, Fractions, Split
@@ -40,11 +39,12 @@ class Interactions(Dataset):
         time: column of times (numbers or dates); ``""``: none.
         min_rating: a lower rating is no interaction. None: every row is one.
         core: keep users and items with at least this many interactions among each other (k-core). 0: all.
+        draw_users: keep so many users, drawn with ``seed`` (before ``core``), for a quick try. 0: all.
         split: ``random`` (shares of each user's interactions), ``leave-one-out`` (each user's last is test, the last
             but one val), ``time`` (cut at two moments for all), ``fixed`` (the source's own). None: fixed where the
             source has its own, else random.
         fractions: shares of train, val and test.
-        seed: of the random split.
+        seed: of the random split and the draw of users.
         titles: table with a column of item ids and one of titles (and, where there is one, of categories).
 
     Attributes:
@@ -54,7 +54,7 @@ class Interactions(Dataset):
         timestamps: ``(N,)`` float64, numbers as in the source and dates as seconds since 1970; or None.
         user_names: the source's ids, by user number.
         item_names: the source's ids, by item number.
-        titles: what a person calls an item, by item number; None: nothing but its id is known.
+        titles: what a person calls an item, by item number (its id where it has no title); None: only ids are known.
         groups: category of each item, "" where it is unknown; or None.
 
     Raises:
@@ -74,24 +74,24 @@ class Interactions(Dataset):
         time: str | None = None,
         min_rating: float | None = None,
         core: int = 0,
+        draw_users: int = 0,
         split: Split | None = None,
         fractions: Fractions = (0.7, 0.1, 0.2),
         seed: int = 0,
         titles: str | None = None,
     ) -> None:
-        fractions = (fractions[0], fractions[1], fractions[2]) if len(fractions) == 3 else fractions
         parting.check_fractions(fractions)
         log = self._read(source, {"user": user, "item": item, "rating": rating, "time": time})
         split = _chosen(split, log, core)
         if split != "fixed":
             log.part = None
-        log = cleaned(log, min_rating, core)
+        log = cleaned(log, min_rating, core, draw_users, seed)
         if titles is not None:
             log = described(log, titles)
         self.n_users, self.n_items = len(log.users), len(log.items)
         self.user_names, self.item_names = log.users, log.items
-        self.titles: Texts | None = log.titles
-        self.groups: Texts | None = log.groups
+        self.titles = None if log.titles is None else log.titles.or_else(log.items)
+        self.groups = log.groups
         self.pairs = np.stack([log.user, log.item], axis=1).astype(np.int64)
         self.timestamps = log.time if log.clock else None
         self._parts = _parted(log, split, fractions, seed)
@@ -123,6 +123,7 @@ class Interactions(Dataset):
 
     @staticmethod
     def _content(pairs: np.ndarray) -> np.ndarray:
+        """Content ids: of the numbers, since pairs are distinct."""
         return mixed(pairs[:, 0], pairs[:, 1])
 
     def name(self, index: int) -> str:
@@ -136,7 +137,8 @@ class Interactions(Dataset):
 
     def pairs_of(self, split: str) -> np.ndarray:
         """``(n, 2)`` int64: user and item numbers of a split, in order of user and item."""
-        return self.pairs[self._parts == _part(split)]
+        chosen: np.ndarray = self.pairs[self._parts == _part(split)]
+        return chosen
 
     def matrix(self, split: str) -> scipy.sparse.csr_array:
         """``(n_users, n_items)`` float32: 1 where a pair is in ``split``, made once."""
@@ -177,7 +179,7 @@ class Interactions(Dataset):
     def _digest(self) -> str:
         state = hashlib.blake2b(digest_size=16)
         for array in (self.pairs, self._parts, self.timestamps):
-            state.update(b"" if array is None else np.ascontiguousarray(array))
+            state.update(b"" if array is None else np.ascontiguousarray(array).data)
         for texts in (self.user_names, self.item_names, self.titles, self.groups):
             state.update(b"\0" if texts is None else texts.bytes())
         return state.hexdigest()
@@ -217,16 +219,14 @@ def _chosen(split: Split | None, log: Log, core: int) -> Split:
 
 def _parted(log: Log, split: Split, fractions: Fractions, seed: int) -> np.ndarray:
     """``(N,)`` int8: the part of each pair."""
-    order = None if log.time is None else np.lexsort((log.time, log.user))
     if split == "fixed" and log.part is not None:
-        return parting.complete(log.user, log.item, log.part, order, fractions, seed)
+        return parting.complete(log.user, log.item, log.part, log.time, fractions, seed)
     if split == "time" and log.time is not None:
         return parting.by_time(log.time, fractions)
     if split == "leave-one-out":
-        if order is None:
+        if log.time is None:
             log.notes.append("There are no times: which interactions are left out was drawn at random.")
-            order = np.lexsort((mixed(log.user, log.item, seed), log.user))
-        return parting.leave_one_out(log.user, order, np.bincount(log.user))
+        return parting.leave_one_out(log.user, log.item, log.time, seed)
     return parting.randomly(log.user, log.item, fractions, seed)
 
 

@@ -62,24 +62,28 @@ class Log:
         return {"user": self.user, "item": self.item, "rating": self.rating, "time": self.time, "part": self.part}
 
 
-def cleaned(log: Log, min_rating: float | None, core: int) -> Log:
+def cleaned(log: Log, min_rating: float | None, core: int, draw_users: int = 0, seed: int = 0) -> Log:
     """Distinct pairs in order of user and item, with everything that was left out in ``notes``.
 
     Raises:
-        ConfigError: ``min_rating`` without ratings, or a negative ``core``.
+        ConfigError: ``min_rating`` without ratings, or a negative ``core`` or ``draw_users``.
         DataError: nothing is left, or fewer than two users or items are.
     """
     if core < 0:
         raise ConfigError(message("core", core, "0 (all) or the number of interactions that each user and item has"))
+    if draw_users < 0:
+        raise ConfigError(message("draw_users", draw_users, "0 (all) or a number of users"))
     if min_rating is not None and log.rating is None:
         todo = "Name the column (rating=...), or leave min_rating out."
         raise ConfigError(message("min_rating", f"{min_rating} for data without ratings", "data with ratings", todo))
     log = _readable(log)
     log = _liked(log, min_rating)
     log = _distinct(log)
+    if draw_users:
+        log = _drawn(log, draw_users, seed)
     if core:
         log = _cored(log, core)
-    log = log if log.numbered and not core else _renumbered(log)
+    log = log if log.numbered and not core and not draw_users else _renumbered(log)
     for kind, texts in (("user", log.users), ("item", log.items)):
         if len(texts) < 2:
             found = f"{len(log):,} interactions of one {kind}, {texts[0]!r}"
@@ -90,7 +94,8 @@ def cleaned(log: Log, min_rating: float | None, core: int) -> Log:
 def _readable(log: Log) -> Log:
     """Without the rows that lack an id, a rating or a time."""
     rows, kept = len(log), np.ones(len(log), dtype=bool)
-    reasons: list[tuple[str, np.ndarray]] = [("user", log.user < 0), ("item", log.item < 0)]
+    blank = (log.user < 0) & (log.item < 0)
+    reasons = [("user and no item", blank), ("user", log.user < 0), ("item", log.item < 0)]
     for name, values in (("rating", log.rating), ("time", log.time)):
         if values is not None:
             reasons.append((f"{name} that can be read", np.isnan(values)))
@@ -135,26 +140,34 @@ def _liked(log: Log, min_rating: float | None) -> Log:
 
 
 def _distinct(log: Log) -> Log:
-    """Each pair once, in order of user and item: the earliest where times tell, else the first row, train before test."""
+    """Each pair once, in order of user and item: train before test, then the earliest, then the first row."""
     key = log.user.astype(np.int64) * len(log.items) + log.item
-    keys = [key] if log.part is None else [log.part, key]
-    order = np.argsort(key, kind="stable") if log.time is log.part is None else _order(log, key, keys)
+    order = np.argsort(key)
     ordered = key[order]
-    first = np.ones(len(order), dtype=bool)
-    first[1:] = ordered[1:] != ordered[:-1]
-    repeats = len(order) - int(first.sum())
+    repeat = np.zeros(len(order), dtype=bool)
+    repeat[1:] = ordered[1:] == ordered[:-1]
+    repeats = int(repeat.sum())
     if repeats:
+        places = np.flatnonzero(repeat | np.append(repeat[1:], False))
+        rows = order[places]
+        keys = [rows, *(column[rows] for column in (log.time, log.part, key) if column is not None)]
+        order[places] = rows[np.lexsort(keys)]
         told = "row repeats a pair" if repeats == 1 else "rows repeat a pair"
         which = "first" if log.time is None else "earliest"
         log.notes.append(f"{repeats:,} {told} of user and item; the {which} of each is kept.")
-    return log.only(order[first])
+    return log.only(order[~repeat])
 
 
-def _order(log: Log, key: np.ndarray, keys: list[np.ndarray]) -> np.ndarray:
-    if log.time is not None:
-        keys = [log.time, *keys]
-    found: np.ndarray = np.lexsort(keys)
-    return found
+def _drawn(log: Log, count: int, seed: int) -> Log:
+    users = np.unique(log.user)
+    if count >= len(users):
+        log.notes.append(f"draw_users asks for {count:,} users; there are {len(users):,}, and all are kept.")
+        return log
+    chosen = np.zeros(len(log.users), dtype=bool)
+    chosen[np.random.default_rng(seed).choice(users, count, replace=False)] = True
+    log = log.only(chosen[log.user])
+    log.notes.append(f"{count:,} of {len(users):,} users were drawn, with {len(log):,} interactions.")
+    return log
 
 
 def _cored(log: Log, core: int) -> Log:

@@ -16,5 +16,5 @@ def mixed(first: np.ndarray, second: np.ndarray, seed: int = 0) -> np.ndarray:
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     bits ^= bits >> np.uint64(31)
-    found: np.ndarray = (bits >> np.uint64(1)).astype(np.int64)
-    return np.maximum(found, 1)
+    found: np.ndarray = np.maximum((bits >> np.uint64(1)).astype(np.int64), 1)
+    return found

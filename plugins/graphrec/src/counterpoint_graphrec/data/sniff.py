@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from counterpoint.errors import DataError, message
-from counterpoint_graphrec.data.columns import is_usual
+from counterpoint_graphrec.data.columns import are_names
 
 HEAD = 1 << 16
 """Bytes that are looked at."""
@@ -26,6 +26,7 @@ class Layout:
     Attributes:
         encoding: as Python names it.
         delimiter: one letter.
+        quoted: whether a field may stand in quotes.
         names: columns; ``"1"``, ``"2"``, ... where there is no header.
         header: lines above the first row, the header included.
         first: fields of the first row, empty where there is none.
@@ -33,6 +34,7 @@ class Layout:
 
     encoding: str
     delimiter: str
+    quoted: bool
     names: list[str]
     header: int
     first: list[str]
@@ -55,7 +57,7 @@ def sniff(place: Path, asked: Sequence[str], usual: str, delimiter: str | None =
         place: the file.
         asked: columns that the user named.
         usual: delimiter that the file's ending promises; it wins among equals.
-        delimiter: take this one, and a header, without looking.
+        delimiter: take this one, a header, and no quotes, without looking.
 
     Raises:
         DataError: the file is empty, binary, or cannot be opened.
@@ -67,10 +69,13 @@ def sniff(place: Path, asked: Sequence[str], usual: str, delimiter: str | None =
     if not lines:
         raise DataError(message("source", f"nothing in {str(place)!r}", "a header and rows below it"))
     separator = delimiter or _delimiter(lines, usual)
-    rows = list(csv.reader(lines[:2], delimiter=separator))
+    if delimiter is None:
+        rows = [*csv.reader(lines[:2], delimiter=separator), []]
+    else:
+        rows = [*csv.reader(lines[:2], delimiter=separator, quoting=csv.QUOTE_NONE), []]
     if delimiter is not None or _is_header(rows[0], asked):
-        return Layout(encoding, separator, _distinct(rows[0]), blank + 1, rows[1] if len(rows) > 1 else [])
-    return Layout(encoding, separator, [str(number + 1) for number in range(len(rows[0]))], blank, rows[0])
+        return Layout(encoding, separator, delimiter is None, _distinct(rows[0]), blank + 1, rows[1])
+    return Layout(encoding, separator, True, [str(number + 1) for number in range(len(rows[0]))], blank, rows[0])
 
 
 def _head(place: Path) -> bytes:
@@ -111,18 +116,10 @@ def _delimiter(lines: Sequence[str], usual: str) -> str:
 
 
 def _is_header(fields: Sequence[str], asked: Sequence[str]) -> bool:
-    """Names and no values: one is usual or was asked for; or no field is a number, and no place was asked for."""
-    if any(field.strip() in asked or is_usual(field) for field in fields):
+    """Names and no values, unless the user asked for columns by their place."""
+    if any(field.strip() in asked for field in fields):
         return True
-    return not any(map(_is_number, fields)) and not (asked and all(name.isdigit() for name in asked))
-
-
-def _is_number(field: str) -> bool:
-    try:
-        float(field)
-    except ValueError:
-        return False
-    return True
+    return are_names(fields) and not (asked and all(name.isdigit() for name in asked))
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

@@ -43,19 +43,27 @@ def randomly(users: np.ndarray, items: np.ndarray, fractions: Fractions, seed: i
     for part in (TEST, VAL):
         lonely = (parts[part] == 0) & (counts - parts[VAL] - parts[TEST] > 1) & (fractions[part] > 0)
         parts[part] += lonely
-    order = np.lexsort((mixed(users, items, seed), users))
-    return _last(users, order, parts[VAL], parts[TEST])
+    return _last(users, _shuffled(users, items, seed), parts[VAL], parts[TEST])
 
 
-def leave_one_out(users: np.ndarray, order: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def leave_one_out(users: np.ndarray, items: np.ndarray, times: np.ndarray | None, seed: int) -> np.ndarray:
     """``(N,)`` int8 parts: each user's last is test, the last but one val; of two the last is test, one is train.
 
     Args:
         users: ``(N,)`` user numbers, in rising order.
-        order: permutation that sorts by user, then by time.
-        counts: interactions of each user.
+        items: ``(N,)`` item numbers.
+        times: ``(N,)``; None: which are last is drawn at random.
+        seed: of that draw.
     """
+    order = _shuffled(users, items, seed) if times is None else np.lexsort((times, users))
+    counts = np.bincount(users)
     return _last(users, order, (counts > 2).astype(np.int64), (counts > 1).astype(np.int64))
+
+
+def _shuffled(users: np.ndarray, items: np.ndarray, seed: int) -> np.ndarray:
+    """A permutation that sorts by user and is random within each."""
+    draw = mixed(users, items, seed) >> 31  # 32 bits, below the user's
+    return np.argsort((users.astype(np.int64) << 32) | draw, kind="stable")
 
 
 def _last(users: np.ndarray, order: np.ndarray, val: np.ndarray, test: np.ndarray) -> np.ndarray:
@@ -96,27 +104,22 @@ def complete(
     users: np.ndarray,
     items: np.ndarray,
     parts: np.ndarray,
-    order: np.ndarray | None,
+    times: np.ndarray | None,
     fractions: Fractions,
     seed: int,
 ) -> np.ndarray:
     """Official parts of which test or val may be missing: what is missing is drawn from train.
 
-    Val is each user's last of train where the official test is the one left out (and an order is known), else a random
-    share of train.
+    Val is each user's last of train where the official test is one left out and times are known, else a random share.
     """
     parts = parts.copy()
     for part in (TEST, VAL):
         if (parts == part).any() or fractions[part] == 0:
             continue
         rows = np.flatnonzero(parts == TRAIN)
-        left_out = part == VAL and order is not None and np.bincount(users[parts == TEST]).max(initial=0) == 1
-        if left_out and order is not None:
-            own = order[parts[order] == TRAIN]
-            counts = np.bincount(users[own])
-            mine = np.empty(len(parts), dtype=np.int64)
-            mine[rows] = np.arange(len(rows))
-            drawn = _last(users[rows], mine[own], (counts > 1).astype(np.int64), np.zeros_like(counts))
+        if part == VAL and times is not None and np.bincount(users[parts == TEST]).max(initial=0) == 1:
+            order, counts = np.lexsort((times[rows], users[rows])), np.bincount(users[rows])
+            drawn = _last(users[rows], order, (counts > 1).astype(np.int64), np.zeros_like(counts))
         else:
             share = fractions[part] / (1 if part == TEST else fractions[TRAIN] + fractions[VAL])
             drawn = randomly(users[rows], items[rows], (1 - share, share, 0.0), seed)

@@ -6,11 +6,17 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pyarrow
+import pyarrow.compute
 
 from counterpoint.errors import DataError, message
 from counterpoint_graphrec.data.files import Table, existing, read
 from counterpoint_graphrec.data.ids import Texts, numbered
 from counterpoint_graphrec.data.log import Log
+
+_arrow: Any = pyarrow  # its functions carry no types
+ALIKE = 0.9
+"""Share of rows that must agree with the first row of their item, for a column to describe items."""
 
 
 def described(log: Log, source: str) -> Log:
@@ -37,36 +43,46 @@ def with_descriptions(log: Log, table: Table, where: str, words: bool = False) -
     """
     if table.columns.title is None and table.columns.group is None:
         names = ", ".join(table.data.column_names)
-        raise DataError(message("titles", f"columns {names} in {where}", "one called title, name or category"))
+        todo = "Name the columns of the file so."
+        raise DataError(message("titles", f"only {names} in {where}", "a column title, name or category", todo))
     codes, ids = numbered(table.get("item"))
-    number = _numbers(log.items, ids)[codes]  # of the last id for -1, which is put right next
-    number[codes < 0] = -1
-    known, strange = number >= 0, len(ids) - int((_numbers(log.items, ids) >= 0).sum())
-    if not known.any():
-        raise DataError(
-            message(
-                "titles", f"no item of the data in {where}", f"ids such as {log.items[0]!r}", "Are the ids the same?"
-            )
-        )
+    place = log.items.numbers_of(ids)
+    if not (place >= 0).any():
+        allowed = f"ids such as {log.items[0]!r}"
+        raise DataError(message("titles", f"no item of the data in {where}", allowed, "Are the ids the same?"))
+    strange = int((place[np.unique(codes[codes >= 0])] < 0).sum())
     if strange:
-        log.notes.append(f"{strange:,} items of {where} were touched by nobody; left out.")
-    rows = first_rows(number, len(log.items))
-    titles, groups = texts(table.get("title"), rows), first_of(texts(table.get("group"), rows), words)
+        told = "item of {} is" if strange == 1 else "items of {} are"
+        log.notes.append(f"{strange:,} {told.format(where)} without interactions here; left out.")
+    rows = _first_rows(np.append(place, -1)[codes], len(log.items))
     missing = int((rows < 0).sum())
     if missing:
-        log.notes.append(f"{missing:,} of {len(rows):,} items are not in {where}; they go by their ids.")
+        told = "item is not in {}; it goes by its id" if missing == 1 else "items are not in {}; they go by their ids"
+        log.notes.append(f"{missing:,} {told.format(where)}.")
+    titles, groups = _texts(table.get("title"), rows), _first_of(_texts(table.get("group"), rows), words)
     return replace(log, titles=titles or log.titles, groups=groups or log.groups)
 
 
-def _numbers(items: Texts, ids: Texts) -> np.ndarray:
-    """``(len(ids),)`` int64: number of each id among ``items``, -1 for none."""
-    import pyarrow.compute
+def own_descriptions(log: Log, table: Table) -> None:
+    """Titles and categories from the interactions' own table; a column that differs within items tells none."""
+    rows = _first_rows(log.item, len(log.items))
+    sound = {}
+    for kind in ("title", "group"):
+        column = table.get(kind)
+        if column is None:
+            continue
+        codes, values = numbered(_first_elements(column))
+        known = log.item >= 0
+        alike = codes[known] == codes[rows[log.item[known]]]
+        if alike.sum() >= ALIKE * len(alike):
+            sound[kind] = _picked(codes, values, rows)
+        else:
+            name = getattr(table.columns, kind)
+            log.notes.append(f"Column {name!r} differs among the rows of one item, so it is not its {kind}; not used.")
+    log.titles, log.groups = sound.get("title"), _first_of(sound.get("group"), words=False)
 
-    found = pyarrow.compute.index_in(ids.values, value_set=items.values)
-    return np.append(found.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64), -1)[: max(1, len(ids))]
 
-
-def first_rows(numbers: np.ndarray, count: int) -> np.ndarray:
+def _first_rows(numbers: np.ndarray, count: int) -> np.ndarray:
     """``(count,)`` int64: the first row in which each number occurs, -1 for none."""
     rows = np.full(count, -1, dtype=np.int64)
     backwards = np.flatnonzero(numbers >= 0)[::-1]
@@ -74,31 +90,28 @@ def first_rows(numbers: np.ndarray, count: int) -> np.ndarray:
     return rows
 
 
-def texts(column: Any, rows: np.ndarray) -> Texts | None:
+def _texts(column: Any, rows: np.ndarray) -> Texts | None:
     """The texts of a column at ``rows`` (-1: empty), or None where none has any."""
     if column is None:
         return None
-    codes, values = numbered(_first_elements(column))
-    if not len(values):
-        return None
+    return _picked(*numbered(_first_elements(column)), rows)
+
+
+def _picked(codes: np.ndarray, values: Texts, rows: np.ndarray) -> Texts | None:
     found = values.take(np.append(codes, -1)[rows])
-    return found if any(found) else None
+    return None if found.empty().all() else found
 
 
 def _first_elements(column: Any) -> Any:
     """A column of lists as the column of their first elements."""
-    import pyarrow as pa
-
-    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
-        return pa.array([row[0] if row else None for row in column.to_pylist()])
+    if _arrow.types.is_list(column.type) or _arrow.types.is_large_list(column.type):
+        return _arrow.array([row[0] if row else None for row in column.to_pylist()])
     return column
 
 
-def first_of(groups: Texts | None, words: bool) -> Texts | None:
+def _first_of(groups: Texts | None, words: bool) -> Texts | None:
     """Of several categories in a text the first."""
-    import pyarrow.compute
-
     if groups is None:
         return None
     pattern = r"\s.*$" if words else r"\s*[|,;].*$"
-    return Texts(pyarrow.compute.replace_substring_regex(groups.values, pattern, ""))
+    return Texts(_arrow.compute.replace_substring_regex(groups.values, pattern, ""))

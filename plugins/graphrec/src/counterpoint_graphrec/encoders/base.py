@@ -36,7 +36,7 @@ class GraphEncoder(Encoder):
 
     Attributes:
         table: ``(n_users + n_items, dim)``, users first; Xavier uniform, users and items each by their number.
-        edges: ``(2, E)`` int32, the users and the items of the training interactions.
+        edges: ``(2, E)`` int32, the users and the items of the training interactions, by user and then by item.
         sizes: ``(2,)`` int64, the numbers of users and items.
 
     Raises:
@@ -44,7 +44,7 @@ class GraphEncoder(Encoder):
     """
 
     capabilities = frozenset({"tokens", "modalities", "graph"})
-    per_row = False
+    transductive = True
 
     def __init__(self, dim: int = 64, layers: int = 3, first_layer: int = 0) -> None:
         super().__init__()
@@ -86,21 +86,21 @@ class GraphEncoder(Encoder):
         if matrix is None:
             allowed = "interactions of users and items (with a `matrix`)"
             raise ConfigError(message(f"{type(self).__name__}: dataset", type(dataset).__name__, allowed))
-        coo = matrix("train").tocoo()
+        coo, device = matrix("train").tocoo(), self.table.device
         n_users, n_items = coo.shape
-        device = self.table.device
-        edges = np.stack([coo.row, coo.col]).astype(np.int32)
-        self.edges = torch.from_numpy(edges).to(device)
+        self.edges = torch.from_numpy(np.stack([coo.row, coo.col]).astype(np.int32)).to(device)
         self.sizes = torch.tensor([n_users, n_items], device=device)
-        table = torch.empty(n_users + n_items, self.dim, dtype=self.table.dtype, device=device)
-        for part in table.split([n_users, n_items]):
+        self._connect()
+        table = self.table.new_empty(n_users + n_items, self.dim, requires_grad=False)
+        for part in (table[:n_users], table[n_users:]):
             nn.init.xavier_uniform_(part)
         self.table.data = table
-        self._connect()
 
     def _connect(self) -> None:
+        """Build the graph of the edges, and keep these in its order."""
         n_users, n_items = self.sizes.tolist()
         self._graph = BipartiteGraph(self.edges[0], self.edges[1], n_users, n_items)
+        self.edges = torch.stack([self._graph.users, self._graph.items]).int()
         self._kept = None
 
     @property
@@ -133,8 +133,8 @@ class GraphEncoder(Encoder):
         """
         if not 0 <= user < self.n_users:
             raise ShapeError(message("user", user, f"0 to {self.n_users - 1}"))
-        ends = torch.searchsorted(self.graph.users, torch.tensor([user, user + 1], device=self.graph.users.device))
-        return self.graph.items[int(ends[0]) : int(ends[1])].long()
+        ends = torch.searchsorted(self.edges[0], self.edges.new_tensor([user, user + 1]))
+        return self.edges[1, int(ends[0]) : int(ends[1])].long()
 
     def matrix(self) -> csr_array:
         """The training interactions as a ``(n_users, n_items)`` matrix of ones."""
@@ -161,15 +161,16 @@ class GraphEncoder(Encoder):
             L + 1 tensors ``(n_users + n_items, dim)``, or ``(R, dim)``.
         """
         over = [self.graph] * self.layers if graphs is None else graphs
-        wanted, found = self.table, []
+        wanted: Tensor = self.table
+        found: list[Tensor] = []
         for layer, graph in enumerate(over, start=1):
             found.append(wanted)
             wanted = self.convolve(wanted, graph, layer, nodes if layer == self.layers else None)
             wanted = wanted if noise is None else noise(wanted)
         if nodes is None:
             return [*found, wanted]
-        last = wanted if self.layers else wanted[nodes]
-        return [*(layer[nodes] for layer in found), last]
+        last = wanted if self.layers else wanted.index_select(0, nodes)
+        return [*(layer.index_select(0, nodes) for layer in found), last]
 
     def final(self, layers: Sequence[Tensor]) -> Tensor:
         """Mean of the layers that count, ``(…, dim)``."""
@@ -181,8 +182,8 @@ class GraphEncoder(Encoder):
 
         In evaluation without gradients they are computed once and kept while the weights stay as they are.
         """
-        users, items = self._clean().final.split([self.n_users, self.n_items])
-        return users, items
+        final = self._clean().final
+        return final[: self.n_users], final[self.n_users :]
 
     def _clean(self) -> _Kept:
         """The pass without noise, kept where nothing can change or learn."""
@@ -199,6 +200,7 @@ class GraphEncoder(Encoder):
         parameters = list(self.parameters())
         learns = torch.is_grad_enabled() and any(p.requires_grad for p in parameters)
         if self.training or learns or any(p.is_inference() for p in parameters):
+            self._kept = None  # a step may follow, and a fused optimiser's leaves no trace in the version
             return None
         return torch.is_inference_mode_enabled(), [(p._version, p.data_ptr()) for p in parameters]
 
@@ -263,7 +265,7 @@ class GraphEncoder(Encoder):
             self.table.data = self.table.new_empty(table.shape)
         if edges is not None and edges.dim() == 2:
             self.edges = self.edges.new_empty(edges.shape)
-        super()._load_from_state_dict(state, prefix, *args)  # type: ignore[no-untyped-call]
+        super()._load_from_state_dict(state, prefix, *args)
         if edges is not None and sizes is not None and int(self.sizes.sum()):
             self._connect()
 

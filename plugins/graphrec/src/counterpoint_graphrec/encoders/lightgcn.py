@@ -44,5 +44,5 @@ class LightGCN(GraphEncoder):
         # A newcomer's layer k + 1 is made of the items' layer k; their layer 0 is zero and counts if first_layer is 0.
         heard = layers[max(self.first_layer, 1) - 1 : -1]
         items = torch.stack([layer[self.n_users :] for layer in heard]).sum(dim=0)
-        scale = self.graph.item_degrees.clamp(min=1).to(items.dtype).rsqrt().unsqueeze(1)
+        scale = self.graph.degrees[self.n_users :].clamp(min=1).to(items.dtype).rsqrt().unsqueeze(1)
         return items * scale / (self.layers + 1 - self.first_layer)

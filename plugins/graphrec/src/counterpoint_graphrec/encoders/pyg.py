@@ -72,12 +72,10 @@ def _layer(name: str, dim: int, options: dict[str, Any]) -> nn.Module:
 def _try(layer: nn.Module, name: str, dim: int) -> None:
     """See on two nodes whether the layer is of the kind that is wanted."""
     try:
-        found = layer.eval()(torch.zeros(2, dim), torch.tensor([[0, 1], [1, 0]]))
-        shape = tuple(found.shape)
+        found: Any = tuple(layer.eval()(torch.zeros(2, dim), torch.tensor([[0, 1], [1, 0]])).shape)
     except Exception as error:  # each layer has its own way to miss what it needs
-        shape = f"{type(error).__name__}: {error}"
-    finally:
-        layer.train()
-    if shape != (2, dim):
-        told = f"{name}, which gives {shape} for two nodes"
+        found = f"{type(error).__name__}: {error}"
+    layer.train()
+    if found != (2, dim):
+        told = f"{name}, which gives {found} for two nodes"
         raise ConfigError(message("name", told, f"a layer of node features and edge_index that keeps the width {dim}"))

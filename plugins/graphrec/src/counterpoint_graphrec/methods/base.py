@@ -118,8 +118,9 @@ class GraphMethod(Method):
         asked = self._ask(users, items, generator)
         passed = self.passes(asked, generator)
         ranked = self.encoder.final(passed.layers)
-        user, item, negative = ranked[asked.users], ranked[asked.items], ranked[asked.negatives]
-        bpr = self.ranking((user * item).sum(1), (user[:, None] * negative).sum(2))
+        user, item, negative = (ranked.index_select(0, p.flatten()) for p in (asked.users, asked.items, asked.negatives))
+        others = negative.view(len(user), self.negatives, -1)
+        bpr = self.ranking((user * item).sum(1), (user[:, None] * others).sum(2))
         l2 = self._l2(asked, passed.layers[0], ranked)
         loss, contrast = bpr.loss + l2, passed.contrast
         if contrast is not None:
@@ -152,11 +153,11 @@ class GraphMethod(Method):
         size = len(asked.users)
         if self.regularisation == "embedding":
             squares = table.square().sum(1)
-            blocks = [squares[places].sum() for places in (asked.users, asked.items, asked.negatives)]
+            blocks = [squares.index_select(0, places.flatten()).sum() for places in (asked.users, asked.items, asked.negatives)]
             return self.lambda2 / (2 * size) * torch.stack(blocks).sum()
         rows = table if self.framework_on_table else ranked
         chosen = [asked.users, asked.items, *([asked.negatives.flatten()] if self.framework_negatives else [])]
-        norms = torch.stack([torch.linalg.vector_norm(rows[places]) / len(places) for places in chosen])
+        norms = torch.stack([torch.linalg.vector_norm(rows.index_select(0, places)) / len(places) for places in chosen])
         return self.lambda2 / (size if self.framework_on_table else 1) * norms.sum()
 
     def _parts(self, told: dict[str, Tensor], contrast: Result | None) -> Parts:
@@ -187,7 +188,7 @@ def _interactions(method: GraphMethod, views: Sequence[View]) -> tuple[Tensor, T
 
 
 def _share(nodes: Tensor) -> Tensor:
-    """This rank's part of the nodes of all ranks; of several ranks each has as many, and up to W - 1 nodes have none."""
+    """This rank's part of the nodes of all ranks: each of W ranks has as many, so up to W - 1 nodes are in none."""
     size = len(nodes) // world_size()
     return nodes[rank() * size : (rank() + 1) * size]
 

@@ -69,7 +69,7 @@ class ContrastiveMethod(GraphMethod):
             sets, totals = [torch.cat(sets)], [sum(totals)]
         # A node alone has nothing to be told apart from: its term is 0, which not every objective would say.
         found = [(own, total) for own, total in zip(sets, totals) if total > 1]
-        results = [self.objective((first[own], second[own])) for own, _ in found]
+        results = [self.objective((first.index_select(0, own), second.index_select(0, own))) for own, _ in found]
         levels = [self.objective.chance(total) for _, total in found]
         known = [level for level in levels if level is not None]
         return Passed(layers, _sum(results, first), sum(known) if len(known) == len(levels) else None)

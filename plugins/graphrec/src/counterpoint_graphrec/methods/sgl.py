@@ -77,7 +77,7 @@ class SGL(ContrastiveMethod):
         self.graph_age: Tensor
         """Interactions seen since they were drawn."""
         self._rows = 0
-        self._thinned: tuple[int, list[list[BipartiteGraph]]] | None = None
+        self._thinned: tuple[int, BipartiteGraph, list[list[BipartiteGraph]]] | None = None
 
     def passes(self, asked: Asked, generator: torch.Generator) -> Passed:
         """One over the whole graph, then two over the thinned ones."""
@@ -94,11 +94,11 @@ class SGL(ContrastiveMethod):
         """For each of the two views a graph for each layer."""
         if not int(self.graph_draw):
             self.graph_draw.fill_(generator.initial_seed())
-        seed = int(self.graph_draw)
-        if self._thinned is None or self._thinned[0] != seed:
+        seed, whole = int(self.graph_draw), self.encoder.graph
+        if self._thinned is None or self._thinned[0] != seed or self._thinned[1] is not whole:
             own = torch.Generator().manual_seed(seed)
-            self._thinned = seed, [self._thin(own), self._thin(own)]
-        return self._thinned[1]
+            self._thinned = seed, whole, [self._thin(own), self._thin(own)]
+        return self._thinned[2]
 
     def _thin(self, generator: torch.Generator) -> list[BipartiteGraph]:
         drop: Drop = drop_nodes if self.augmentation == "ND" else drop_edges
