@@ -108,3 +108,38 @@ def views() -> str:
         for name in names
     ]
     return f"{_told(found)}\n\n{table(['library', *measured], rows)}" if rows else ABSENT
+
+
+FRAMEWORKS = {"ours": "ours", "plain": "plain torch, COO", "selfrec": "SELFRec", "recbole": "RecBole"}
+
+
+def recommenders() -> str:
+    """Seconds and memory of recommenders, ours and other frameworks', on the same pairs."""
+    found = _read("graphrec")
+    rows = []
+    for key, one in found.items():
+        model, _, data = key.partition(" on ")
+        for who, epoch in one.get("seconds per epoch", {}).items():
+            name = FRAMEWORKS[who]
+            if isinstance(epoch, str):
+                rows.append([data, model, f"{name}: {epoch}", *[""] * 5])
+                continue
+            ranking, most, beside = one["seconds of full ranking"], one["MiB at most"], one["MiB beside the imports"]
+            seconds = _number(epoch["cpu"]), f"{one['times ours'][who]:.2f}", _number(ranking[who]["cpu"])
+            rows.append([data, model, name, *seconds, f"{most[who]:,}", f"{beside[who]:,}"])
+    head = ["data", "model", "framework", "s per epoch", "theirs / ours", "s per full ranking", "MiB", "beside imports"]
+    return f"{_told(found)}\n\n{table(head, rows)}" if rows else ABSENT
+
+
+def recommender_recall() -> str:
+    """Recall@20 of the same model after the same epochs on the same pairs, by one ranking."""
+    found = {key: one for key, one in _read("graphrec").items() if "recall@20" in one}
+    rows = []
+    for key, one in found.items():
+        model, _, data = key.removeprefix("recall of ").partition(" on ")
+        rows.append([data, model, one["what"].split(";")[0].partition(" after ")[2], *_by_framework(one["recall@20"])])
+    return table(["data", "model", "after", *FRAMEWORKS.values()], rows) if rows else ABSENT
+
+
+def _by_framework(values: dict[str, str]) -> list[str]:
+    return [values.get(who, "") for who in FRAMEWORKS]

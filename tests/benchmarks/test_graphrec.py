@@ -1,4 +1,4 @@
-"""Recommenders: seconds of an epoch, seconds of a full ranking, memory and recall, beside SELFRec, RecBole, plain torch.
+"""Recommenders: seconds of an epoch and of a full ranking, memory and recall, beside SELFRec, RecBole and plain torch.
 
 Everyone is given the same pairs, model, batch (2,048), width (64), layers (3) and rates, in a process of its own with
 one thread; epochs of several frameworks take turns, least of the rounds. An epoch is all training pairs once, without
@@ -148,9 +148,10 @@ EPOCHS = {"generated": (1, 1), MOVIELENS: (15, 3), "lastfm": (15, 3), "douban-bo
 """Epochs, and seeds."""
 
 
-@pytest.mark.parametrize(("model", "data"), [(model, data) for model in MODELS[:1] for data in DATA] + (
-    [] if SMOKE else [("LightGCN", MOVIELENS)]
-))
+@pytest.mark.parametrize(
+    ("model", "data"),
+    [(model, data) for model in MODELS[:1] for data in DATA] + ([] if SMOKE else [("LightGCN", MOVIELENS)]),
+)
 def test_equal_recall(data: str, model: str, tmp_path: Path) -> None:
     """The same epochs on the same pairs, the last one judged by one ranking for all: our speed costs no quality."""
     split = split_of(data)

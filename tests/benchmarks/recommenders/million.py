@@ -20,6 +20,7 @@ from scipy.sparse import csr_array
 from counterpoint.evaluation.ranking import dot_scores, full_ranking
 from recommenders.case import Clock
 from recommenders.ours import Built
+from recommenders.pieces import bandwidth
 from recommenders.worker import resident
 
 
@@ -44,7 +45,9 @@ def main(pairs: str, ranked: str) -> None:
     seen, relevant = (built.dataset.matrix(split) for split in ("train", "test"))
     with timed(f"ranking of {ranked} users"):
         count(full_ranking(dot_scores(users, items), seen, some(relevant, int(ranked)), 20).items)
-    print(json.dumps({"seconds": told, "MiB": resident(), "users": built.encoder.n_users}))
+    most = resident()
+    speed = bandwidth(built.encoder.graph, built.encoder.table.detach(), repeats=3)
+    print(json.dumps({"seconds": told, "MiB": most, "GB a second": speed}))
 
 
 def some(matrix: csr_array, users: int) -> csr_array:

@@ -22,12 +22,11 @@ def source(name: str) -> Split | str:
 
 
 def generated(n_users: int, n_items: int, pairs: int, seed: int = 0) -> Split:
-    """About ``pairs`` distinct interactions, popularity falling as 1 / rank; of every ten one is val and two are test."""
+    """About ``pairs`` distinct interactions, popularity as 1 / rank; of every ten one is val and two are test."""
     random = np.random.default_rng(seed)
-    drawn = int(1.3 * pairs)
+    drawn = int(1.3 * pairs)  # some repeat
     items = (n_items ** random.random(drawn)).astype(np.int64) - 1
     keys = np.unique(random.integers(n_users, size=drawn) * n_items + items)
-    keys = random.permutation(keys)[:pairs]
-    found = np.stack([keys // n_items, keys % n_items], axis=1)
-    val, test = len(keys) // 10, len(keys) * 3 // 10
-    return Split(found[test:], found[:val], found[val:test], n_users, n_items)
+    part = random.random(len(keys)) * len(keys) / pairs
+    parts = (keys[(part >= least) & (part < most)] for least, most in ((0, 0.7), (0.7, 0.8), (0.8, 1)))
+    return Split(*(np.stack([keys // n_items, keys % n_items], axis=1) for keys in parts), n_users, n_items)
