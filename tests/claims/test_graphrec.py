@@ -28,20 +28,17 @@ DATA = {
     "amazon-beauty": ("--data", "amazon-beauty", "--dataset.split", "random"),
 }
 CORE = ("--dataset.core", "5")
-GRID: dict[str, tuple[str, ...]] = {
-    "bprmf": tuple(f"--method.lambda2 {l2}" for l2 in ("1e-4", "1e-3", "1e-2", "1e-1")),
-    "lightgcn": tuple(f"--method.lambda2 {l2} --encoder.layers {n}" for l2 in ("1e-4", "1e-3") for n in (2, 3)),
-    "sgl": tuple(f"--method.weight {w} --encoder.layers {n}" for w in ("0.05", "0.2") for n in (2, 3)),
-    "simgcl": tuple(f"--method.weight {w} --encoder.layers {n}" for w in ("0.05", "0.2") for n in (2, 3)),
-    "xsimgcl": tuple(f"--method.weight {w} --encoder.layers {n}" for w in ("0.05", "0.2") for n in (2, 3)),
-}
-"""The trials of each model: four, whatever the model has to choose."""
+LAYERS = ("--encoder.layers", "2")
+DECAYS = tuple(f"--method.lambda2 {value}" for value in ("1e-5", "1e-4", "1e-3", "1e-2"))
+WEIGHTS = tuple(f"--method.weight {value}" for value in ("0.05", "0.2", "0.5", "1.0"))
+GRID = {"lightgcn": DECAYS, "sgl": WEIGHTS, "simgcl": WEIGHTS, "xsimgcl": WEIGHTS}
+"""The trials of each model: four, of what matters most to it."""
 NOISE = ("0.0", "0.05", "0.1", "0.2", "0.5")
 
 
 def words(model: str, data: str, seed: int, options: str = "") -> tuple[str, ...]:
     """Options of one training; the split is drawn by the seed too."""
-    return (f"graphrec/{model}", *DATA[data], *CORE, "--dataset.seed", str(seed), *BUDGET, *options.split())
+    return (f"graphrec/{model}", *DATA[data], *CORE, "--dataset.seed", str(seed), *LAYERS, *BUDGET, *options.split())
 
 
 def arm(model: str, data: str) -> dict[str, Any]:

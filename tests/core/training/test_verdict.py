@@ -346,3 +346,32 @@ def test_a_run_that_only_measured_the_untrained_encoder_is_too_early(tmp_path: P
 def test_the_verdict_needs_no_torch() -> None:
     code = "import sys, counterpoint.training.verdict; sys.exit('torch' in sys.modules or 'lightning' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# What chooses the epoch decides
+
+
+def ranked(untrained: float, best: float) -> dict[str, list[tuple[int, float]]]:
+    looks = [(50, best / 2), (100, best), (150, 0.9 * best)]
+    return {"untrained/recall@20": [(0, untrained)], "val/recall@20": looks}
+
+
+def test_the_metric_that_chooses_the_epoch_decides_over_what_the_scores_hint_at() -> None:
+    alike = numbers(batch__positive=0.99, batch__negative=0.985)
+    assert verdict(alike).state == "at chance"
+    found = verdict(alike | ranked(0.02, 0.2), select="recall@20")
+    assert (found.state, found.remedy) == ("healthy", "")
+    assert str(found).startswith("Healthy: recall@20 0.2000 on val, untrained 0.0200; loss")
+    assert verdict(alike | ranked(0.02, 0.2)).state == "at chance"
+
+
+def test_no_better_than_untrained_by_what_chooses_the_epoch() -> None:
+    found = verdict(numbers() | ranked(0.02, 0.02), select="recall@20")
+    assert found.state == "not better than untrained"
+    assert "recall@20 0.0200 on val, untrained 0.0200" in str(found)
+
+
+def test_a_run_that_is_a_little_better_is_judged_by_the_rest() -> None:
+    assert verdict(numbers() | ranked(0.02, 0.025), select="recall@20").state == "healthy"
+    collapsed = numbers(batch__std=0.01) | ranked(0.02, 0.025)
+    assert verdict(collapsed, select="recall@20").state == "collapsed"

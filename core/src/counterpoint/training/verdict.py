@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,6 +48,7 @@ NOISE = 3  # standard errors: a difference of two means that is smaller is none
 SEPARATED = 0.01  # mean cosine of positives over that of negatives: 0 where views of a sample share nothing
 EQUAL = 0.9  # mean cosine of negatives: above it, positives that are not separated mean that all scores are equal
 WORSE = 1.2  # times the chance level: worse than knowing nothing; a loss this high has blown up
+BETTER = 1.5  # times the untrained encoder's value of the metric that chooses the epoch: then it learns, whatever else
 PARTS = 5  # a run's points are compared fifth by fifth
 
 
@@ -72,15 +74,16 @@ class Verdict:
         return f"{self.text} Likely cause: {self.cause}. Try: {self.remedy}." if self.remedy else self.text
 
 
-def verdict(metrics: Metrics, method: str | None = None) -> Verdict:
+def verdict(metrics: Metrics, method: str | None = None, select: str | None = None) -> Verdict:
     """Judge a run by its metrics.
 
     Args:
         metrics: metric -> ``(step, value)`` pairs, as `read_metrics` gives them.
         method: the method's name (``"byol"``), for a remedy that fits it.
+        select: the metric of val that chooses the epoch, if one does: its direct measure decides.
     """
-    numbers = _numbers(metrics)
-    for rule in _RULES:
+    numbers = _numbers(metrics, select)
+    for rule in (*_FIRST, partial(_measured, select=select), *_RULES):
         found = rule(numbers)
         if found is not None:
             state, text = found
@@ -106,21 +109,21 @@ def diagnose(run: str | Path) -> Verdict:
         found = json.loads(stopped.read_text(encoding="utf-8"))
         if found["step"] >= last:  # else the run was resumed and went past it
             metrics["train/loss"] = [*metrics.get("train/loss", []), (found["step"], math.nan)]
-    return verdict(metrics, _method(run))
+    return verdict(metrics, *_configured(run))
 
 
-def _method(run: Path) -> str | None:
-    """The method's name, by its class or else by the recipe."""
+def _configured(run: Path) -> tuple[str | None, str | None]:
+    """The method's name, by its class or else by the recipe; and the metric that chooses the epoch."""
     path = run / "config.yaml"
     config: Any = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
     if not isinstance(config, dict):
-        return None
+        return None, None
     method = config.get("method")
     name = method.get("class_path") if isinstance(method, dict) else method or config.get("recipe")
-    return str(name).replace("/", ".").rsplit(".", 1)[-1] if name else None
+    return str(name).replace("/", ".").rsplit(".", 1)[-1] if name else None, config.get("select")
 
 
-def _numbers(metrics: Metrics) -> dict[str, float]:
+def _numbers(metrics: Metrics, select: str | None) -> dict[str, float]:
     """What the rules look at, under short names; absent where it was not logged."""
     numbers: dict[str, float] = {"step": max((step for points in metrics.values() for step, _ in points), default=0)}
     for name, metric in _RECENT.items():
@@ -141,6 +144,9 @@ def _numbers(metrics: Metrics) -> dict[str, float]:
             numbers["knn" if metric.startswith("val/") else "untrained knn"] = points[-1][1]
         if metric == "untrained/queries" and points:
             numbers["queries"] = points[-1][1]
+    if select is not None and metrics.get(f"val/{select}") and metrics.get(f"untrained/{select}"):
+        numbers["selected"] = max(value for _, value in metrics[f"val/{select}"])
+        numbers["untrained selected"] = metrics[f"untrained/{select}"][-1][1]
     return numbers
 
 
@@ -201,6 +207,18 @@ _LONG = {"loss": "loss", "std": "embeddings' spread", "val std": "features' spre
 def _too_early(n: dict[str, float]) -> Found:
     if n["step"] < EARLY or n["points"] < 3:
         return "too early", f"Too early to say: {n['step']:.0f} updates; a verdict takes {EARLY}."
+    return None
+
+
+def _measured(n: dict[str, float], select: str | None) -> Found:
+    """What chooses the epoch measures the use itself, which spread and scores only hint at."""
+    if "selected" not in n:
+        return None
+    text = f"{select} {n['selected']:.4f} on val, untrained {n['untrained selected']:.4f}"
+    if n["selected"] > BETTER * n["untrained selected"]:
+        return "healthy", f"Healthy: {text}; {_healthy(n).removeprefix('Healthy: ')}"
+    if n["selected"] <= n["untrained selected"] and n["step"] >= EARLY_CHANCE:
+        return "not better than untrained", f"Not better than untrained: {text}."
     return None
 
 
@@ -286,7 +304,8 @@ def _knn_error(n: dict[str, float]) -> float:
     return math.sqrt(variance / n.get("queries", 1000))
 
 
-_RULES = (_diverged, _too_early, _collapsed, _at_chance, _low_rank, _flat, _not_better)
+_FIRST = (_diverged, _too_early)
+_RULES = (_collapsed, _at_chance, _low_rank, _flat, _not_better)
 
 
 def _healthy(n: dict[str, float]) -> str:

@@ -118,7 +118,9 @@ class GraphMethod(Method):
         asked = self._ask(users, items, generator)
         passed = self.passes(asked, generator)
         ranked = self.encoder.final(passed.layers)
-        user, item, negative = (ranked.index_select(0, p.flatten()) for p in (asked.users, asked.items, asked.negatives))
+        user, item, negative = (
+            ranked.index_select(0, p.flatten()) for p in (asked.users, asked.items, asked.negatives)
+        )
         others = negative.view(len(user), self.negatives, -1)
         bpr = self.ranking((user * item).sum(1), (user[:, None] * others).sum(2))
         l2 = self._l2(asked, passed.layers[0], ranked)
@@ -153,7 +155,10 @@ class GraphMethod(Method):
         size = len(asked.users)
         if self.regularisation == "embedding":
             squares = table.square().sum(1)
-            blocks = [squares.index_select(0, places.flatten()).sum() for places in (asked.users, asked.items, asked.negatives)]
+            blocks = [
+                squares.index_select(0, places.flatten()).sum()
+                for places in (asked.users, asked.items, asked.negatives)
+            ]
             return self.lambda2 / (2 * size) * torch.stack(blocks).sum()
         rows = table if self.framework_on_table else ranked
         chosen = [asked.users, asked.items, *([asked.negatives.flatten()] if self.framework_negatives else [])]
