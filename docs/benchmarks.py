@@ -133,13 +133,11 @@ def recommenders() -> str:
 
 def recommender_recall() -> str:
     """Recall@20 of the same model after the same epochs on the same pairs, by one ranking."""
-    found = {key: one for key, one in _read("graphrec").items() if "recall@20" in one}
+    found = _read("graphrec_recall")
     rows = []
     for key, one in found.items():
-        model, _, data = key.removeprefix("recall of ").partition(" on ")
-        rows.append([data, model, one["what"].split(";")[0].partition(" after ")[2], *_by_framework(one["recall@20"])])
+        if key != "facts":
+            model, _, data = key.partition(" on ")
+            trained = one["what"].partition(" after ")[2].split(", mean")[0]
+            rows.append([data, model, trained, *(one["recall@20"].get(who, "") for who in FRAMEWORKS)])
     return table(["data", "model", "after", *FRAMEWORKS.values()], rows) if rows else ABSENT
-
-
-def _by_framework(values: dict[str, str]) -> list[str]:
-    return [values.get(who, "") for who in FRAMEWORKS]

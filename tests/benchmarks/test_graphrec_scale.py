@@ -29,7 +29,7 @@ RESULTS: dict[str, object] = {}
 
 def saved(name: str, folder: Path) -> Path:
     """The split's file, or skip."""
-    split = generated(300, 200, 8000) if name == "generated" else source(name)
+    split = source(name)
     if not isinstance(split, Split):
         pytest.skip(split)
     return split.save(folder / "pairs.npz")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from counterpoint.errors import CounterpointError
@@ -11,8 +13,11 @@ from recommenders.case import Split
 MOVIELENS = "movielens-100k"
 
 
+@functools.cache
 def source(name: str) -> Split | str:
-    """The split of a real data set by the plugin's defaults, or why it is not there."""
+    """The split of a real data set by the plugin's defaults, or why it is not there; ``generated``: a tiny one."""
+    if name == "generated":
+        return generated(300, 200, 8000)
     try:
         dataset: Interactions = (MovieLens if name == MOVIELENS else InteractionArrays)(name)
     except CounterpointError as error:

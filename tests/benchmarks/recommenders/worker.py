@@ -7,12 +7,15 @@ Processes wait while others work, so that cases can take turns though each has m
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -69,6 +72,25 @@ class Worker:
         self._process.wait()
         self._told.close()
         self._home.cleanup()
+
+
+def absent(framework: str) -> str:
+    """Why a framework can't take part, or nothing."""
+    if framework == "selfrec":
+        if not (Path(os.environ.get("COUNTERPOINT_SELFREC", "absent")) / "SELFRec.py").is_file():
+            return "COUNTERPOINT_SELFREC names no checkout"
+        return "" if importlib.util.find_spec("numba") else "numba is not installed"
+    if framework == "recbole":
+        return "" if importlib.util.find_spec("recbole") else "not installed"
+    return ""
+
+
+@contextmanager
+def started(frameworks: Iterable[str], model: str, pairs: Path, seed: int = 0) -> Iterator[dict[str, Worker]]:
+    """A process for each framework that is there."""
+    with ExitStack() as stack:
+        there = [framework for framework in frameworks if not absent(framework)]
+        yield {framework: stack.enter_context(Worker(framework, model, pairs, seed)) for framework in there}
 
 
 def resident(name: str = "VmHWM") -> float:
