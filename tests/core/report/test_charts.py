@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from counterpoint.report.bars import StackedBars
 from counterpoint.report.charts import MOST_POINTS, Line, LineChart, Ridges, _ends, _Frame, level, nice_ticks, thinned
 from counterpoint.report.maps import LARGEST_MATRIX, Confusion, Dot, EmbeddingMap
-from counterpoint.report.section import Gallery, Picture, Table, Tile, number, percent
+from counterpoint.report.section import Entry, Gallery, Lists, Picture, Table, Tile, number, percent
 from counterpoint.training.scores import BINS, Histogram
 
 pytestmark = pytest.mark.unit
@@ -96,6 +97,33 @@ def test_charts_tell_what_they_show_to_those_who_do_not_see_it() -> None:
     assert 'aria-label="Loss by update: loss 6.00 to 4.47; chance 6.24"' in html
 
 
+def test_an_axis_of_something_else_than_updates_says_of_what() -> None:
+    html = LineChart("Tail", [Line("shown", [(0, 0.0), (100, 1.0)])], share=True, unit="% of the items").__html__()
+    assert '<span class="x1">100% of the items</span>' in html
+    assert "0% of the items" in html
+    assert "update 100" not in html
+
+
+def test_bars_are_as_long_as_their_parts_beside_the_longest() -> None:
+    bars = StackedBars(
+        "Recall", ["rare", "popular"], {"learnt": [0.1, 0.2], "floor": [0.0, 0.4], "none": [0, 0]}, marked="learnt"
+    )
+    html = bars.__html__()
+    assert re.findall(r"width:([\d.]+)%", html) == ["25.00", "50.00", "100.00"]
+    assert 'aria-label="learnt: rare 10.0%, popular 20.0%"' in html
+    assert re.findall(r'class="value">([^<]+)<', html) == ["30.0%", "40.0%", "0.0%"]
+    assert html.count("stack marked") == 1
+    assert "width" not in StackedBars("Recall", ["rare"], {"none": [0.0]}).__html__()
+
+
+def test_lists_mark_what_was_looked_for() -> None:
+    cases = [("user 3", "1 of 2 found", [Entry("Fargo")], [Entry("Heat", "had by 9", right=True), Entry("Babe")])]
+    html = Lists("had", "is shown", cases, "examples").__html__()
+    assert html.count('class="right"') == 1
+    assert re.search(r"✓ </b>Heat</span><small>had by 9", html)
+    assert (html.count("<ul>"), html.count("<ol>")) == (1, 1)
+
+
 def test_ridges_draw_each_epoch_with_both_kinds() -> None:
     counts = tuple(range(BINS))
     both = [Histogram(10, e, pair, counts) for e in (0, 4) for pair in ("positive", "negative")]
@@ -112,6 +140,8 @@ def test_ridges_draw_each_epoch_with_both_kinds() -> None:
         Confusion(np.eye(2, dtype=int), [EVIL, "b"]),
         Gallery([[Tile(EVIL, EVIL, EVIL, "same"), Tile(Picture(b"x"), EVIL)]], EVIL),
         Table((EVIL, EVIL), [[EVIL, EVIL]], EVIL),
+        StackedBars(EVIL, [EVIL], {EVIL: [0.5]}, EVIL, EVIL),
+        Lists(EVIL, EVIL, [(EVIL, EVIL, [Entry(EVIL, EVIL)], [Entry(EVIL, EVIL, right=True)])], EVIL),
     ],
     ids=lambda part: type(part).__name__,
 )

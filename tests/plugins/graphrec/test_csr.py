@@ -56,15 +56,6 @@ def test_rows_taken(pair, rows):
     assert torch.equal(dense_of(taken.transpose()), dense[rows].T)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-def test_entries_kept(pair, share):
-    matrix, dense = pair
-    mask = torch.rand(matrix.columns.numel(), generator=torch.Generator().manual_seed(1)) < share
-    expected = dense.clone()
-    expected[dense != 0] = dense[dense != 0] * mask
-    assert torch.equal(dense_of(matrix.keep(mask)), expected)
-
-
 def test_indices_are_narrow_until_they_do_not_fit(monkeypatch):
     columns, counts = torch.tensor([1, 0, 2]), torch.tensor([1, 2])
     assert CSR.of(columns, counts, 3).columns.dtype == CSR.of(columns, counts, 3).starts.dtype == torch.int32

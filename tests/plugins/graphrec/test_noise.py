@@ -55,6 +55,7 @@ def test_rows_and_columns_are_independent():
     shifted = torch.cat([noise[:-1], noise[1:]], dim=1)
     correlation = torch.corrcoef(shifted.T)[:4, 4:]
     assert float(correlation.abs().max()) < 4 / len(x) ** 0.5
+    assert (noise[:ROWS] != noise[ROWS : 2 * ROWS]).all(dim=1).float().mean() > 0.99  # blocks do not repeat
 
 
 def test_it_is_a_function_of_the_generator_and_out_of_place():

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from clicks import clicks
 
+from clicks import clicks
 from counterpoint.errors import ConfigError, ShapeError
 from counterpoint.types import Batch
 from counterpoint_graphrec.views import NodeViews

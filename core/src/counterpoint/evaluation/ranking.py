@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 Scores = Callable[[Tensor, slice], Tensor]
-"""Users ``(b,)`` int64 and a range of items -> scores ``(b, items)``, the higher the better: new, for it is written to."""
+"""Users ``(b,)`` int64 and a range of items -> scores ``(b, items)``, the higher the better, in memory of their own."""
 
 TILE = 32_768
 """Items per tile."""

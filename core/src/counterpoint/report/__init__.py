@@ -6,6 +6,7 @@
 `report.context`        `Context`: what a section may look at
 `report.section`        `Section` and what it is made of: text, tables, galleries, pictures
 `report.charts`         lines over time, score distributions, maps: SVG, no library
+`report.bars`           bars that are made of parts
 ======================  ==============================================================================
 
 A plugin adds to it by two fields of `counterpoint.Plugin`: ``thumbnail``, a function ``(sample, side) -> Picture or
@@ -15,7 +16,24 @@ itself has ``__html__`` (the protocol of markupsafe), and what it inserts must b
 
 from __future__ import annotations
 
+from counterpoint.report.bars import StackedBars
+from counterpoint.report.charts import Line, LineChart, level
 from counterpoint.report.context import Context, Missing
-from counterpoint.report.section import Gallery, Picture, Section, Table, Tile
+from counterpoint.report.section import Entry, Gallery, Grid, Lists, Picture, Section, Table, Tile
 
-__all__ = ["Context", "Gallery", "Missing", "Picture", "Section", "Table", "Tile"]
+__all__ = [
+    "Context",
+    "Entry",
+    "Gallery",
+    "Grid",
+    "Line",
+    "LineChart",
+    "Lists",
+    "Missing",
+    "Picture",
+    "Section",
+    "StackedBars",
+    "Table",
+    "Tile",
+    "level",
+]

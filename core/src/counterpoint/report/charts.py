@@ -61,6 +61,7 @@ class LineChart:
         note: one short sentence on how to read it.
         share: whether values are shares, shown as percentages from 0.
         x: what the horizontal axis counts.
+        unit: behind a number of that axis, "% of the items"; by default ``x`` stands before it.
     """
 
     title: str
@@ -68,6 +69,7 @@ class LineChart:
     note: str = ""
     share: bool = False
     x: str = "update"
+    unit: str = ""
 
     def __html__(self) -> str:
         drawn = [line for line in self.lines if any(math.isfinite(y) for _, y in line.points)]
@@ -79,6 +81,10 @@ class LineChart:
         frame = _Frame.around(drawn, self.share)
         show: Callable[[float | None], str] = percent if self.share else number
         return _figure(self, drawn, frame, show)
+
+    def moment(self, x: float) -> str:
+        """A place on the horizontal axis, in words."""
+        return f"{number_whole(x)}{self.unit}" if self.unit else f"{self.x} {number_whole(x)}"
 
     def spoken(self, drawn: Sequence[Line], show: Callable[[float | None], str]) -> str:
         """The chart in words."""
@@ -165,7 +171,7 @@ def _figure(chart: LineChart, drawn: Sequence[Line], frame: _Frame, show: Callab
         paths=paths,
         ends=ends,
         left=number_whole(frame.left),
-        right=f"{chart.x} {number_whole(frame.right)}",
+        right=chart.moment(frame.right),
     )
 
 
@@ -218,9 +224,7 @@ def _data(
         {
             "name": line.name,
             "color": line.color,
-            "points": [
-                [round(frame.x(x), 2), f"{chart.x} {number_whole(x)}", show(y)] for x, y in thinned(line.points)
-            ],
+            "points": [[round(frame.x(x), 2), chart.moment(x), show(y)] for x, y in thinned(line.points)],
         }
         for line in drawn
     ]

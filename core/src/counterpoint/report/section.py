@@ -142,6 +142,56 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a list.
+
+    Attributes:
+        text: what it is.
+        note: something short at its end.
+        right: whether it is what was looked for.
+    """
+
+    text: str
+    note: str = ""
+    right: bool = False
+
+    def __html__(self) -> str:
+        sign = Markup('<b class="sign" title="what was looked for">✓ </b>') if self.right else Markup("")
+        return Markup("<li{}><span>{}{}</span><small>{}</small></li>").format(
+            Markup(' class="right"') if self.right else Markup(""), sign, self.text, self.note
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """What was given and what came of it, two lists beside each other, case after case.
+
+    Attributes:
+        given: heading of the left lists.
+        answer: heading of the right lists, which are numbered.
+        cases: name, note, left and right list of each case.
+        label: what a screen reader calls it.
+    """
+
+    given: str
+    answer: str
+    cases: Sequence[tuple[str, str, Sequence[Entry], Sequence[Entry]]]
+    label: str
+
+    def __html__(self) -> str:
+        cases = [
+            Markup(
+                '<div class="pair"><b>{}<span>{}</span></b><div><h3>{}</h3><ul>{}</ul></div>'
+                "<div><h3>{}</h3><ol>{}</ol></div></div>"
+            ).format(name, note, self.given, Markup("").join(left), self.answer, Markup("").join(right))
+            for name, note, left, right in self.cases
+        ]
+        return Markup('<div class="lists" role="group" aria-label="{}">{}</div>').format(
+            self.label, Markup("").join(cases)
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Folded:
     """Something long behind a line that opens it."""
 

@@ -44,7 +44,7 @@ class CSR:
         """``(rows, D)`` for ``x`` ``(width, D)``; without gradient."""
         return F.embedding_bag(
             self.columns,
-            x.contiguous(),
+            x.contiguous(),  # else 10 times as slow
             self.starts,
             mode="sum",
             include_last_offset=True,
@@ -71,11 +71,6 @@ class CSR:
         columns, starts = (torch.from_numpy(part).to(self.columns) for part in (other.indices, other.indptr))
         moved = None if self.values is None else torch.from_numpy(other.data).to(self.values)
         return CSR(columns, starts, shape[0], moved)
-
-    def keep(self, mask: Tensor) -> CSR:
-        """The entries where ``mask`` ``(nnz,)`` bool."""
-        before = F.pad(mask.cumsum(0, dtype=self.starts.dtype), (1, 0)).index_select(0, self.starts)
-        return CSR(self.columns[mask], before, self.width, None if self.values is None else self.values[mask])
 
     def map(self, fn: Callable[[Tensor], Tensor]) -> CSR:
         """``fn`` on each tensor, such as a move to a device."""

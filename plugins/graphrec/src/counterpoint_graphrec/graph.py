@@ -32,21 +32,16 @@ class BipartiteGraph(nn.Module):
     """
 
     def __init__(self, users: Tensor, items: Tensor, n_users: int, n_items: int) -> None:
+        super().__init__()
         _check(users, items, n_users, n_items)
+        self.n_users = n_users
+        self.n_items = n_items
         users, items = _ordered(users, items, n_items)
         touched = CSR.of(items, torch.bincount(users, minlength=n_users), n_items)
         by_item = touched.transpose()
         counts = torch.cat([touched.starts.diff(), by_item.starts.diff()])
-        adjacency = CSR.of(torch.cat([touched.columns + n_users, by_item.columns]), counts, n_users + n_items)
-        self._set(adjacency, n_users, n_items)
-
-    def _set(self, adjacency: CSR, n_users: int, n_items: int) -> None:
-        super().__init__()
-        self.n_users = n_users
-        self.n_items = n_items
-        self._adjacency = adjacency
+        self._adjacency = CSR.of(torch.cat([touched.columns + n_users, by_item.columns]), counts, n_users + n_items)
         self._normalised: dict[torch.dtype, CSR] = {}
-        self._by_item: Tensor | None = None
 
     @property
     def n_edges(self) -> int:
@@ -56,8 +51,9 @@ class BipartiteGraph(nn.Module):
     @property
     def users(self) -> Tensor:
         """The user of each edge, ``(E,)``, ascending."""
-        nodes = torch.arange(self.n_users, device=self.items.device)
-        return torch.repeat_interleave(nodes, self.degrees[: self.n_users], output_size=self.n_edges)
+        starts = self._adjacency.starts[: self.n_users + 1]
+        nodes = torch.arange(self.n_users, dtype=starts.dtype, device=starts.device)
+        return torch.repeat_interleave(nodes, starts.diff(), output_size=self.n_edges)
 
     @property
     def items(self) -> Tensor:
@@ -89,10 +85,9 @@ class BipartiteGraph(nn.Module):
         """The graph of the edges where ``keep``, ``(E,)`` bool in the order of `users` and `items`, normalised anew."""
         if keep.shape != (self.n_edges,) or keep.dtype != torch.bool:
             raise DataError(message("keep", f"{keep.dtype} {tuple(keep.shape)}", f"bool ({self.n_edges},)"))
-        both = torch.cat([keep, keep.index_select(0, self._edge_of())])
-        thinned = BipartiteGraph.__new__(BipartiteGraph)
-        thinned._set(self._adjacency.keep(both), self.n_users, self.n_items)
-        return thinned
+        kept = keep.nonzero().squeeze(1)
+        users, items = self.users.index_select(0, kept), self.items.index_select(0, kept)
+        return BipartiteGraph(users, items, self.n_users, self.n_items)
 
     def normalised(self, dtype: torch.dtype) -> CSR:
         """``Ã`` itself, its weights in ``dtype``; kept for the next call."""
@@ -103,19 +98,10 @@ class BipartiteGraph(nn.Module):
             self._normalised = {dtype: replace(self._adjacency, values=weights)}
         return self._normalised[dtype]
 
-    def _edge_of(self) -> Tensor:
-        """The number of the edge (in the order of users) that stands at each place of the items' half, ``(E,)``."""
-        if self._by_item is None:
-            starts = self._adjacency.starts[: self.n_users + 1]
-            numbers = torch.arange(self.n_edges, dtype=starts.dtype, device=starts.device)
-            self._by_item = CSR(self.items, starts, self.n_items, numbers).transpose().values
-        assert self._by_item is not None
-        return self._by_item
-
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> BipartiteGraph:
         """Follow ``.to``. Were the indices buffers, several processes would send them to each other at every step."""
         self._adjacency = self._adjacency.map(fn)
-        self._normalised, self._by_item = {}, None
+        self._normalised = {}
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
@@ -163,7 +149,7 @@ def _survivors(n: int, kept: int, generator: torch.Generator) -> Tensor:
 
 
 def _ordered(users: Tensor, items: Tensor, n_items: int) -> tuple[Tensor, Tensor]:
-    """Edges by user, then by item."""
+    """Edges by user, then by item; those that are in order already, as after dropping some, are not sorted again."""
     keys = users.long() * n_items + items
     if not bool((keys[1:] > keys[:-1]).all()):
         keys = keys.sort().values

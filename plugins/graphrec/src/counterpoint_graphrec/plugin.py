@@ -103,7 +103,6 @@ plugin = Plugin(
         "xsimgcl": {**OURS, "encoder": _encoder(layers=3, first_layer=1)},
     },
     protocol=Part("counterpoint_graphrec.protocol:Ranking", "full ranking of all items, training items masked"),
-    thumbnail=Part("counterpoint_graphrec.report:thumbnail", "the item's title"),
     report={
         "popularity": Part("counterpoint_graphrec.report:popularity", "recall by popularity, and the long tail"),
         "uniformity": Part("counterpoint_graphrec.report:uniformity", "uniformity and recall over epochs"),

@@ -23,7 +23,7 @@ class UniformNegatives:
 
     def __init__(self, n_users: int, n_items: int, users: Tensor, items: Tensor) -> None:
         self.n_items = n_items
-        pairs = (users.cpu().long() * n_items + items.cpu()).sort().values.unique_consecutive()
+        pairs = torch.unique_consecutive((users.cpu().long() * n_items + items.cpu()).sort().values)
         owners = pairs // n_items
         counts = torch.bincount(owners, minlength=n_users)
         self._free = n_items - counts

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from clicks import clicks
 from torch import Tensor
 
+from clicks import clicks
 from counterpoint.errors import ConfigError, ShapeError
 from counterpoint.training.encoder_files import load_weights, save_weights
 from counterpoint.types import View

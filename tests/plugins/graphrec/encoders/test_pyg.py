@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from clicks import clicks
 
+from clicks import clicks
 from counterpoint.errors import ConfigError
 from counterpoint_graphrec.encoders import LightGCN, PyGConv
 

@@ -53,6 +53,20 @@ class Columns:
         return list(dict.fromkeys(name for name in found if name is not None))
 
 
+_OBVIOUS = frozenset({"rating", "timestamp", "time", "title", "category", "genre", "split"})
+
+
+def unobvious(columns: Columns, asked: dict[str, str | None]) -> list[str]:
+    """What was guessed and is worth telling: ``"item = sku"`` is, ``"item = item_id"`` is not."""
+    told = []
+    for kind in USUAL:
+        name = getattr(columns, kind)
+        if name is not None and asked.get(kind) is None:
+            known = plain(name) in _OBVIOUS or plain(name).replace("_", "") in (kind, f"{kind}id")
+            told += [] if known else [f"{kind} = {name}"]
+    return told
+
+
 def plain(name: str) -> str:
     """``"User ID"`` -> ``"user_id"``; what follows a colon (a type, as RecBole writes it) is left out."""
     return re.sub(r"[^0-9a-z]+", "_", name.split(":")[0].strip().lower()).strip("_")
@@ -64,10 +78,10 @@ def guess(names: Sequence[str], kind: str, taken: Sequence[str | None] = ()) -> 
     return next((known[usual] for usual in USUAL[kind] if usual in known), None)
 
 
-def are_names(fields: Sequence[str]) -> bool:
-    """Whether the first line of a file is names of columns: two have usual ones, or one and there is no number."""
-    usual = sum(any(plain(field) in names for names in USUAL.values()) for field in fields)
-    return usual > 1 or not any(map(_is_number, fields))
+def are_names(fields: Sequence[str], least: int) -> bool:
+    """Whether the first line of a file is names of columns: two are usual ones, or ``least`` and none is a number."""
+    usual = sum(plain(field) == "id" or any(plain(field) in names for names in USUAL.values()) for field in fields)
+    return usual > 1 or (usual >= least and not any(map(_is_number, fields)))
 
 
 def _is_number(field: str) -> bool:

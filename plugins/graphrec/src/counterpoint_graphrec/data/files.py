@@ -13,7 +13,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from counterpoint.errors import DataError, message
-from counterpoint_graphrec.data.columns import Columns, choose
+from counterpoint_graphrec.data.columns import Columns, choose, unobvious
 from counterpoint_graphrec.data.sniff import Layout, sniff
 
 _arrow: Any = pyarrow  # its readers carry no types
@@ -79,10 +79,14 @@ def read(place: Path, asked: dict[str, str | None], needed: Sequence[str], delim
     if suffix(place) == ".parquet":
         return _parquet(place, asked, needed)
     named = [name for name in asked.values() if name]
-    layout = sniff(place, named, USUAL_DELIMITER.get(suffix(place), ","), delimiter)
+    least = 0 if "user" in needed else 1  # columns of items cannot be named by the user, so a header must be known
+    layout = sniff(place, named, USUAL_DELIMITER.get(suffix(place), ","), delimiter, least)
+    if not layout.first:
+        raise DataError(message("source", f"no row in {place.name}, only a header", "at least one row"))
     columns = _columns(layout, asked, place, needed)
     table = _text(place, layout, columns)
-    table.notes[:0] = _guessed(layout, columns, place)
+    if delimiter is None:
+        table.notes[:0] = _guessed(layout, columns, asked, place)
     return table
 
 
@@ -110,7 +114,7 @@ def _places(layout: Layout) -> dict[str, str | None]:
     return kinds
 
 
-def _guessed(layout: Layout, columns: Columns, place: Path) -> list[str]:
+def _guessed(layout: Layout, columns: Columns, asked: dict[str, str | None], place: Path) -> list[str]:
     notes = []
     guessed = [] if layout.delimiter == USUAL_DELIMITER.get(suffix(place)) else [f"delimiter {layout.shown}"]
     guessed += [] if layout.encoding == "utf-8" else [f"encoding {layout.encoding}"]
@@ -118,9 +122,9 @@ def _guessed(layout: Layout, columns: Columns, place: Path) -> list[str]:
         verb = "were" if len(guessed) > 1 else "was"
         notes.append(f"{place.name}: {' and '.join(guessed)} {verb} guessed.")
     if layout.headless:
-        told = [f"{kind} {getattr(columns, kind)}" for kind in ("user", "item", "rating", "time", "title")]
-        told = [one for one in told if not one.endswith("None")]
-        notes.append(f"{place.name} has no header; columns by their place: {', '.join(told)}.")
+        notes.append(f"{place.name} has no header; columns by their place: {', '.join(unobvious(columns, {}))}.")
+    elif told := unobvious(columns, asked):
+        notes.append(f"{place.name}: columns were guessed: {', '.join(told)}.")
     return notes
 
 
@@ -198,8 +202,7 @@ def _count(table: Table, place: Path, layout: Layout, bad: Sequence[int], broken
         found = f"{len(bad):,} of {len(bad) + rows:,} lines with another number of fields ({where})"
         allowed = f"rows of {len(layout.names)} fields with {layout.shown} between them"
         raise DataError(message("source", found, allowed))
-    told = "line has" if len(bad) == 1 else "lines have"
-    table.notes.append(f"{len(bad):,} {told} too many or too few fields (first: {where}); left out.")
+    table.notes.append(f"Left out: {len(bad):,} lines with too many or too few fields (first: {where}).")
 
 
 def _parquet(place: Path, asked: dict[str, str | None], needed: Sequence[str]) -> Table:

@@ -54,8 +54,8 @@ class Interactions(Dataset):
         timestamps: ``(N,)`` float64, numbers as in the source and dates as seconds since 1970; or None.
         user_names: the source's ids, by user number.
         item_names: the source's ids, by item number.
-        titles: what a person calls an item, by item number (its id where it has no title); None: only ids are known.
-        groups: category of each item, "" where it is unknown; or None.
+        titles, groups: what a person calls each item (its id where it has no title), and its category ("" where it is
+            unknown); None where the source has none.
 
     Raises:
         DataError: no such source or column, or nothing is left.
@@ -152,7 +152,11 @@ class Interactions(Dataset):
         return self._matrices[split]
 
     def entities(self) -> Catalogue:
-        """The items, one sample each."""
+        """The items, one sample each; always the same `Catalogue`."""
+        return self._catalogue
+
+    @cached_property
+    def _catalogue(self) -> Catalogue:
         return Catalogue(self.item_names, self.titles, self.groups)
 
     def user_number(self, name: str) -> int:
@@ -236,9 +240,11 @@ def _told(users: np.ndarray, items: np.ndarray, parts: np.ndarray) -> list[str]:
     train = parts == TRAIN
     tested, everyone = len(np.unique(users[parts == parting.TEST])), len(np.unique(users))
     if tested < everyone:
-        notes.append(f"{everyone - tested:,} of {everyone:,} users have no test item; they are not measured.")
+        notes.append(f"Not measured: {everyone - tested:,} of {everyone:,} users, who have no test item.")
     seen = [np.bincount(column[train], minlength=int(column.max()) + 1)[column] > 0 for column in (users, items)]
     strange = int((~train & ~(seen[0] & seen[1])).sum())
     if strange:
-        notes.append(f"{strange:,} pairs of val and test have a user or an item that train does not have.")
+        notes.append(
+            f"In val and test: {strange:,} of {int((~train).sum()):,} pairs whose user or item train does not have."
+        )
     return notes

@@ -95,17 +95,16 @@ def _readable(log: Log) -> Log:
     """Without the rows that lack an id, a rating or a time."""
     rows, kept = len(log), np.ones(len(log), dtype=bool)
     blank = (log.user < 0) & (log.item < 0)
-    reasons = [("user and no item", blank), ("user", log.user < 0), ("item", log.item < 0)]
+    reasons = [("user and item", blank), ("user", log.user < 0), ("item", log.item < 0)]
     for name, values in (("rating", log.rating), ("time", log.time)):
         if values is not None:
-            reasons.append((f"{name} that can be read", np.isnan(values)))
+            reasons.append((f"a {name} that can be read", np.isnan(values)))
     for reason, bad in reasons:
         bad &= kept
         count = int(bad.sum())
         if count:
             first = log.line(int(np.argmax(bad)))
-            told = "row has" if count == 1 else "rows have"
-            log.notes.append(f"{count:,} of {rows:,} {told} no {reason} (first: {first}); left out.")
+            log.notes.append(f"Left out: {count:,} of {rows:,} rows without {reason} (first: {first}).")
             kept &= ~bad
     log = log if kept.all() else log.only(kept)
     return _some(log, rows, "usable row")
@@ -131,7 +130,7 @@ def _liked(log: Log, min_rating: float | None) -> Log:
     rows, kept = len(log), log.rating >= min_rating
     most = float(log.rating.max())
     log = replace(log, rating=None).only(kept)
-    log.notes.append(f"{rows - len(log):,} of {rows:,} rows have a rating below {min_rating:g}; left out.")
+    log.notes.append(f"Left out: {rows - len(log):,} of {rows:,} rows with a rating below {min_rating:g}.")
     if not len(log):
         raise DataError(
             message("min_rating", f"{min_rating:g}, which leaves nothing", f"up to {most:g} for these data")
@@ -152,9 +151,9 @@ def _distinct(log: Log) -> Log:
         rows = order[places]
         keys = [rows, *(column[rows] for column in (log.time, log.part, key) if column is not None)]
         order[places] = rows[np.lexsort(keys)]
-        told = "row repeats a pair" if repeats == 1 else "rows repeat a pair"
         which = "first" if log.time is None else "earliest"
-        log.notes.append(f"{repeats:,} {told} of user and item; the {which} of each is kept.")
+        what = "rows whose pair of user and item is there already; the"
+        log.notes.append(f"Left out: {repeats:,} of {len(order):,} {what} {which} is kept.")
     return log.only(order[~repeat])
 
 
@@ -174,7 +173,7 @@ def _cored(log: Log, core: int) -> Log:
     rows = len(log)
     log = log.only(kcore(log.user, log.item, core))
     if len(log) < rows:
-        log.notes.append(f"{rows - len(log):,} of {rows:,} interactions are outside of the {core}-core; left out.")
+        log.notes.append(f"Left out: {rows - len(log):,} of {rows:,} interactions, outside of the {core}-core.")
     return log
 
 

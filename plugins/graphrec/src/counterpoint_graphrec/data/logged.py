@@ -59,8 +59,9 @@ def _values(table: Table, kind: str, where: str, asked: dict[str, str | None]) -
     unread = int(np.isnan(values).sum())
     if 2 * unread > len(values) and not asked.get(kind):
         name = getattr(table.columns, kind)
-        told = f"{unread:,} of {len(values):,} values of column {name!r} are no {kind} that can be read"
-        table.notes.append(f"{told}; the column is not used.")
+        forms = " (numbers can, and dates such as 2020-01-31 12:00:00)" if kind == "time" else ""
+        told = f"{unread:,} of its {len(values):,} values cannot be read as {kind}{forms}"
+        table.notes.append(f"Column {name!r} of {where} is not used: {told}.")
         return None
     return values
 

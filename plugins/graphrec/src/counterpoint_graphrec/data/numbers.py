@@ -36,7 +36,7 @@ def seconds(column: Any) -> np.ndarray:
     if not _arrow.types.is_string(column.type) or not np.isnan(values).any():
         return values
     text = _arrow.compute.utf8_trim_whitespace(column)
-    text = _arrow.compute.replace_substring_regex(text, r"(\.[0-9]+)?(Z|\+00:00| UTC)?$", "")
+    text = _arrow.compute.replace_substring_regex(text, r"(:[0-9]{2})(\.[0-9]+)?(Z|\+00:00| UTC)?$", r"\1")
     for form in _DATES:
         dates = _epoch(_arrow.compute.strptime(text, format=form, unit="s", error_is_null=True))
         values = np.where(np.isnan(values), dates, values)

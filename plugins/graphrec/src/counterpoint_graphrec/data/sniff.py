@@ -50,7 +50,7 @@ class Layout:
         return _SHOWN.get(self.delimiter, repr(self.delimiter))
 
 
-def sniff(place: Path, asked: Sequence[str], usual: str, delimiter: str | None = None) -> Layout:
+def sniff(place: Path, asked: Sequence[str], usual: str, delimiter: str | None = None, least: int = 0) -> Layout:
     """The layout of ``place``, which may be gzipped.
 
     Args:
@@ -58,6 +58,7 @@ def sniff(place: Path, asked: Sequence[str], usual: str, delimiter: str | None =
         asked: columns that the user named.
         usual: delimiter that the file's ending promises; it wins among equals.
         delimiter: take this one, a header, and no quotes, without looking.
+        least: usual names of columns without which the first line is no header.
 
     Raises:
         DataError: the file is empty, binary, or cannot be opened.
@@ -73,7 +74,7 @@ def sniff(place: Path, asked: Sequence[str], usual: str, delimiter: str | None =
         rows = [*csv.reader(lines[:2], delimiter=separator), []]
     else:
         rows = [*csv.reader(lines[:2], delimiter=separator, quoting=csv.QUOTE_NONE), []]
-    if delimiter is not None or _is_header(rows[0], asked):
+    if delimiter is not None or _is_header(rows[0], asked, least):
         return Layout(encoding, separator, delimiter is None, _distinct(rows[0]), blank + 1, rows[1])
     return Layout(encoding, separator, True, [str(number + 1) for number in range(len(rows[0]))], blank, rows[0])
 
@@ -115,11 +116,11 @@ def _delimiter(lines: Sequence[str], usual: str) -> str:
     return max(DELIMITERS, key=score)
 
 
-def _is_header(fields: Sequence[str], asked: Sequence[str]) -> bool:
+def _is_header(fields: Sequence[str], asked: Sequence[str], least: int) -> bool:
     """Names and no values, unless the user asked for columns by their place."""
     if any(field.strip() in asked for field in fields):
         return True
-    return are_names(fields) and not (asked and all(name.isdigit() for name in asked))
+    return are_names(fields, least) and not (asked and all(name.isdigit() for name in asked))
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

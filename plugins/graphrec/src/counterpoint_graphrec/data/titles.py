@@ -52,13 +52,11 @@ def with_descriptions(log: Log, table: Table, where: str, words: bool = False) -
         raise DataError(message("titles", f"no item of the data in {where}", allowed, "Are the ids the same?"))
     strange = int((place[np.unique(codes[codes >= 0])] < 0).sum())
     if strange:
-        told = "item of {} is" if strange == 1 else "items of {} are"
-        log.notes.append(f"{strange:,} {told.format(where)} without interactions here; left out.")
+        log.notes.append(f"Left out: {strange:,} items of {where}, which have no interaction here.")
     rows = _first_rows(np.append(place, -1)[codes], len(log.items))
     missing = int((rows < 0).sum())
     if missing:
-        told = "item is not in {}; it goes by its id" if missing == 1 else "items are not in {}; they go by their ids"
-        log.notes.append(f"{missing:,} {told.format(where)}.")
+        log.notes.append(f"Called by their ids: {missing:,} of {len(rows):,} items, which are not in {where}.")
     titles, groups = _texts(table.get("title"), rows), _first_of(_texts(table.get("group"), rows), words)
     return replace(log, titles=titles or log.titles, groups=groups or log.groups)
 

@@ -43,6 +43,12 @@ class Asked:
     sets: tuple[Tensor, Tensor]
     totals: tuple[int, int]
 
+    def triples(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of ``(R, …)`` rows those of the users ``(B, …)``, of the items, and of the negatives ``(B * K, …)``."""
+        places = self.users, self.items, self.negatives.flatten()
+        user, item, negative = (rows.index_select(0, place) for place in places)
+        return user, item, negative
+
 
 @dataclass(frozen=True, slots=True)
 class Passed:
@@ -118,9 +124,7 @@ class GraphMethod(Method):
         asked = self._ask(users, items, generator)
         passed = self.passes(asked, generator)
         ranked = self.encoder.final(passed.layers)
-        user, item, negative = (
-            ranked.index_select(0, p.flatten()) for p in (asked.users, asked.items, asked.negatives)
-        )
+        user, item, negative = asked.triples(ranked)
         others = negative.view(len(user), self.negatives, -1)
         bpr = self.ranking((user * item).sum(1), (user[:, None] * others).sum(2))
         l2 = self._l2(asked, passed.layers[0], ranked)
@@ -154,15 +158,9 @@ class GraphMethod(Method):
         """The regulariser, its weight included; ``table`` and ``ranked`` are ``(R, dim)``."""
         size = len(asked.users)
         if self.regularisation == "embedding":
-            squares = table.square().sum(1)
-            blocks = [
-                squares.index_select(0, places.flatten()).sum()
-                for places in (asked.users, asked.items, asked.negatives)
-            ]
-            return self.lambda2 / (2 * size) * torch.stack(blocks).sum()
-        rows = table if self.framework_on_table else ranked
-        chosen = [asked.users, asked.items, *([asked.negatives.flatten()] if self.framework_negatives else [])]
-        norms = torch.stack([torch.linalg.vector_norm(rows.index_select(0, places)) / len(places) for places in chosen])
+            return self.lambda2 / (2 * size) * torch.cat(asked.triples(table.square().sum(1))).sum()
+        blocks = asked.triples(table if self.framework_on_table else ranked)[: 3 if self.framework_negatives else 2]
+        norms = torch.stack([torch.linalg.vector_norm(block) / len(block) for block in blocks])
         return self.lambda2 / (size if self.framework_on_table else 1) * norms.sum()
 
     def _parts(self, told: dict[str, Tensor], contrast: Result | None) -> Parts:
