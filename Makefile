@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
+FILMS := runs/demo-films
 RESULTS ?= docs/results
 
 .PHONY: demo test unit lint format bench claims docs wheels clean help
@@ -13,22 +14,36 @@ help: ## this list
 $(VENV)/.installed: pyproject.toml core/pyproject.toml plugins/vision/pyproject.toml plugins/graphrec/pyproject.toml apps/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --group dev --group docs -e core -e plugins/vision -e plugins/graphrec -e 'apps[image-search]'
+	$(BIN)/python -m pip install --quiet --group dev --group docs -e core -e plugins/vision -e plugins/graphrec -e 'apps[image-search,recommender]'
 	@touch $@
 
-demo: $(VENV)/.installed ## learn an encoder from real images in under five minutes, measure it, show neighbours
+demo: $(VENV)/.installed ## recommend films, then learn from images; measured, with pictures, in about five minutes
+	@echo "First: who liked which film. BPR-MF and LightGCN, then XSimGCL, on one split."
+	for model in bprmf lightgcn; do \
+	  $(BIN)/counterpoint pretrain --config configs/graphrec/demo-$$model.yaml --out $(FILMS)-$$model --overwrite --report false \
+	  && $(BIN)/counterpoint evaluate $(FILMS)-$$model --quick || exit 1; done
+	$(BIN)/counterpoint pretrain --config configs/graphrec/demo.yaml --out $(FILMS) --overwrite
+	$(BIN)/counterpoint evaluate $(FILMS)
+	$(BIN)/counterpoint compare $(FILMS) $(FILMS)-lightgcn $(FILMS)-bprmf --out $(FILMS)/compare.html
+	$(BIN)/counterpoint app recommender recommend 196 -k 3 --run $(FILMS)
+	@echo "Then: pictures, without a label."
 	$(BIN)/counterpoint pretrain --config configs/vision/demo.yaml --data "$$($(BIN)/python -m counterpoint_vision.data.demo)" --out $(DEMO) --overwrite
 	$(BIN)/counterpoint evaluate $(DEMO)
 	$(BIN)/counterpoint app image-search query --run $(DEMO) --samples 5 -k 9 --sheet $(DEMO)/neighbours.png
 	@echo
-	@echo "Everything is in $(DEMO). Open this first, in a browser:"
-	@echo "  report          $(DEMO)/report.html"
+	@echo "Films. Open this first, in a browser:"
+	@echo "  report          $(FILMS)/report.html"
 	@echo "and then:"
+	@echo "  side by side    $(FILMS)/compare.html"
+	@echo "  try it          $(BIN)/counterpoint app recommender serve --run $(FILMS)"
+	@echo "  your own table  $(BIN)/counterpoint app recommender fit TABLE --out runs/mine"
+	@echo "Pictures:"
+	@echo "  report          $(DEMO)/report.html"
 	@echo "  neighbours      $(DEMO)/neighbours.png"
 	@echo "  numbers         $(DEMO)/evaluation-test.json"
 	@echo "  curves          $(DEMO)/metrics.csv ($(BIN)/tensorboard --logdir $(DEMO)/tensorboard)"
 	@echo "  encoder         $(DEMO)/encoder"
-	@echo "Now your own pictures: $(BIN)/counterpoint pretrain vision/simclr --data FOLDER --out runs/mine"
+	@echo "  your own        $(BIN)/counterpoint pretrain vision/simclr --data FOLDER --out runs/mine"
 
 test: $(VENV)/.installed ## every test but claims and benchmarks, and a smoke version of those
 	$(BIN)/python -m pytest -m "not claim and not bench"

@@ -30,9 +30,10 @@ DATA = {
 CORE = ("--dataset.core", "5")
 LAYERS = ("--encoder.layers", "2")
 DECAYS = tuple(f"--method.lambda2 {value}" for value in ("1e-5", "1e-4", "1e-3", "1e-2"))
-WEIGHTS = tuple(f"--method.weight {value}" for value in ("0.05", "0.2", "0.5", "1.0"))
+WEIGHTS = tuple(f"--method.weight {value}" for value in ("0.01", "0.05", "0.1", "0.2"))
 GRID = {"lightgcn": DECAYS, "sgl": WEIGHTS, "simgcl": WEIGHTS, "xsimgcl": WEIGHTS}
 """The trials of each model: four, of what matters most to it."""
+MODELS = ("lightgcn", "xsimgcl") if claims.SMOKE else tuple(GRID)
 NOISE = ("0.0", "0.05", "0.1", "0.2", "0.5")
 
 
@@ -59,25 +60,24 @@ def arm(model: str, data: str) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("data", DATA)
+@pytest.mark.parametrize("data", list(DATA)[:1] if claims.SMOKE else DATA)
 def test_contrast_between_noisy_embeddings_ranks_better(data: str) -> None:
     arms: dict[str, dict[str, Any]] = {}
     result: dict[str, Any] = {"claim": "XSimGCL above LightGCN", "data": data, "seeds": list(SEEDS)}
-    for model in GRID:
+    for model in MODELS:
         arms[model] = arm(model, data)
         claims.write(f"graphrec-{data}", {**result, "tuning seed": TUNING, "arms": arms})
     gains = {
         f"xsimgcl - {other}, {metric}": claims.gain(arms["xsimgcl"]["test"][metric], arms[other]["test"][metric])
-        for other, metric in itertools.product(("lightgcn", "sgl", "simgcl"), (RECALL, NDCG, TAIL))
+        for other, metric in itertools.product([model for model in MODELS if model != "xsimgcl"], (RECALL, NDCG, TAIL))
     }
     told = {name: dataclasses.asdict(gain) for name, gain in gains.items()}
     claims.write(f"graphrec-{data}", {**result, "tuning seed": TUNING, "arms": arms, "gains": told})
     for metric in (RECALL, NDCG):
         claims.expect(lambda m=metric: gains[f"xsimgcl - lightgcn, {m}"].difference.low > 0, f"{metric}: {told}")
-        ours, theirs = (fmean(arms[model]["test"][metric]) for model in ("xsimgcl", "simgcl"))
-        claims.expect(lambda a=ours, b=theirs: a >= 0.99 * b, f"{metric}: XSimGCL {ours}, SimGCL {theirs}")
-        theirs = fmean(arms["sgl"]["test"][metric])
-        claims.expect(lambda a=ours, b=theirs: a >= b, f"{metric}: XSimGCL {ours}, SGL-ED {theirs}")
+        means = {model: fmean(arms[model]["test"][metric]) for model in MODELS}
+        claims.expect(lambda m=means: m["xsimgcl"] >= 0.99 * m["simgcl"], f"{metric}: {means}")
+        claims.expect(lambda m=means: m["xsimgcl"] >= m["sgl"], f"{metric}: {means}")
     claims.expect(lambda: gains[f"xsimgcl - lightgcn, {TAIL}"].difference.mean > 0, f"the tail: {told}")
     epochs = {model: fmean(arms[model]["epochs to best"]) for model in ("xsimgcl", "lightgcn")}
     claims.expect(lambda: epochs["xsimgcl"] < 0.5 * epochs["lightgcn"], f"epochs to the best: {epochs}")

@@ -9,6 +9,7 @@ nothing, and asserts no gain.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -30,10 +31,14 @@ ROOT = Path(__file__).resolve().parents[2]
 SMOKE = bool(os.environ.get("COUNTERPOINT_SMOKE"))
 SMOKE_WORDS = {
     "vision": ("--data", "photographs", "--dataset.train_patches", "40", "--max_steps", "4"),
-    "graphrec": ("--data", str(ROOT / "runs" / "claims" / "clicks.csv"), "--max_steps", "4", "--dataset.core", "0"),
+    "graphrec": ("--data", "clicks.csv", "--max_steps", "4", "--dataset.core", "0", "--batch_size", "64"),
 }
 """What makes a trial of each plugin a matter of seconds, on data that needs no data home."""
 KNN = "knn[k=20,T=0.07]"
+
+
+def _home() -> Path:
+    return Path(os.environ.get("COUNTERPOINT_CLAIMS", ROOT / "runs" / "claims"))
 
 
 @dataclass(frozen=True)
@@ -49,22 +54,35 @@ class Trial:
         if "--monitor_epochs" not in self.words:
             quiet += ["--monitor_epochs", "100000"]
         smoke = SMOKE_WORDS[self.words[0].partition("/")[0]] if SMOKE else ()
+        if "clicks.csv" in smoke:
+            smoke = tuple(word.replace("clicks.csv", _clicks()) for word in smoke)
         return [*self.words, *smoke, "--seed", str(self.seed), *quiet]
 
     @property
     def folder(self) -> Path:
         """Its run directory."""
-        home = Path(os.environ.get("COUNTERPOINT_CLAIMS", ROOT / "runs" / "claims"))
         files = [yaml.safe_load((ROOT / word).read_bytes()) for word in self.words if word.endswith(".yaml")]
         name = hashlib.blake2b(json.dumps([*self.options(), *files]).encode(), digest_size=6).hexdigest()
-        return home / f"{self.words[0].replace('/', '-')}-{self.seed}-{name}"
+        return _home() / f"{self.words[0].replace('/', '-')}-{self.seed}-{name}"
+
+
+@functools.cache
+def _clicks() -> str:
+    """A small table of interactions, made once."""
+    from counterpoint_graphrec.data.examples import table
+
+    folder = _home() / "clicks"
+    folder.mkdir(parents=True, exist_ok=True)
+    return str(table(folder)["source"])
 
 
 def measure(trial: Trial, split: str, quick: bool) -> dict[str, Any]:
     """Train (unless it was), evaluate on ``split`` (unless it was): rows of metrics, and facts of the training."""
     path = trial.folder / f"evaluation-{split}.json"
     if not path.is_file():
-        if not (trial.folder / "run.json").is_file():
+        if (trial.folder / "checkpoints" / "last.ckpt").is_file() and not (trial.folder / "run.json").is_file():
+            _command(["pretrain", "--resume", str(trial.folder)])
+        elif not (trial.folder / "run.json").is_file():
             _command(["pretrain", *trial.options(), "--out", str(trial.folder), "--overwrite", "--report", "false"])
         _command(["evaluate", str(trial.folder), "--split", split, *(["--quick"] if quick else [])])
     rows = json.loads(path.read_text(encoding="utf-8"))["metrics"]
@@ -119,7 +137,7 @@ def gain(ours: Sequence[float], theirs: Sequence[float]) -> Any:
 def write(name: str, result: dict[str, Any]) -> Path:
     """Write a claim's result where the tables are generated from; a smoke run goes to the claims' own folder."""
     results = Path(os.environ.get("COUNTERPOINT_RESULTS", ROOT / "docs" / "results"))
-    path = Trial(("smoke",), 0).folder.parent / f"{name}.json" if SMOKE else results / "claims" / f"{name}.json"
+    path = _home() / f"{name}.json" if SMOKE else results / "claims" / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return path

@@ -76,7 +76,7 @@ def test_the_page_holds_everything_it_shows(whole: Path) -> None:
 
 def test_nothing_on_it_runs_or_fetches_but_its_own(whole: Path) -> None:
     outline = Outline(whole.read_text(encoding="utf-8"))
-    assert outline.scripts == ["application/json", None]
+    assert outline.scripts == [None]
     assert outline.handlers == []
     assert [a for a in outline.addresses if not a.startswith(("#", "data:"))] == []
     assert "Content-Security-Policy" in whole.read_text(encoding="utf-8")

@@ -373,5 +373,6 @@ def test_no_better_than_untrained_by_what_chooses_the_epoch() -> None:
 
 def test_a_run_that_is_a_little_better_is_judged_by_the_rest() -> None:
     assert verdict(numbers() | ranked(0.02, 0.025), select="recall@20").state == "healthy"
+    assert verdict(numbers() | ranked(0.02, 0.025) | knn(0.3, 0.3), select="recall@20").state == "healthy"
     collapsed = numbers(batch__std=0.01) | ranked(0.02, 0.025)
     assert verdict(collapsed, select="recall@20").state == "collapsed"

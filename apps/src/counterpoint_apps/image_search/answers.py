@@ -42,11 +42,6 @@ def show(answers: Iterable[Answer], form: str) -> None:
         print("\n]")
 
 
-def tell(text: str) -> None:
-    """A message beside the answer: to standard error, so that what is piped on stays JSON or CSV."""
-    print(text, file=sys.stderr)
-
-
 def _rows(answer: Answer) -> list[tuple[int, str, str]]:
     pairs = enumerate(zip(answer.scores, answer.paths), 1)
     return [(rank, f"{score:.4f}", path) for rank, (score, path) in pairs]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from counterpoint.errors import ConfigError, message
 from counterpoint_apps.image_search import app
+from counterpoint_apps.shell import Verbs, add_address, add_forms, add_verb, at_least
 
 INDEX = Path("image-index")
 
@@ -62,15 +63,13 @@ def main(words: Sequence[str]) -> int:
     return code
 
 
-def _verb(verbs: argparse._SubParsersAction, name: str, text: str, epilog: str) -> argparse.ArgumentParser:  # type: ignore[type-arg]
-    made: argparse.ArgumentParser = verbs.add_parser(
-        name, help=text, description=f"{text}.", epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def _verb(verbs: Verbs, name: str, text: str, epilog: str) -> argparse.ArgumentParser:
+    made = add_verb(verbs, name, text, epilog)
     made.add_argument("--index", type=Path, default=INDEX, help=f"directory of the index (default: {INDEX})")
     return made
 
 
-def _index(verbs: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+def _index(verbs: Verbs) -> None:
     verb = _verb(verbs, "index", "make an index of a folder of pictures, or bring it up to date", INDEX_EXAMPLES)
     verb.add_argument("folder", type=Path, help="folder with pictures, in it or below")
     verb.add_argument("--run", type=Path, help="run directory whose encoder is used")
@@ -114,7 +113,7 @@ def _chosen(parsed: argparse.Namespace):  # type: ignore[no-untyped-def]  # the 
     return PictureEncoder.of_timm(name, parsed.weights)
 
 
-def _query(verbs: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+def _query(verbs: Verbs) -> None:
     verb = _verb(verbs, "query", "the most similar pictures to some pictures", QUERY_EXAMPLES)
     verb.add_argument("images", nargs="*", type=Path, help="picture files, or folders of them")
     verb.add_argument("-k", type=int, default=20, help="neighbours per query (default: 20)")
@@ -125,9 +124,7 @@ def _query(verbs: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
     verb.add_argument("--data", help="with --samples: other data than the run's own")
     verb.add_argument("--seed", type=int, default=0, help="draws the samples (default: 0)")
     verb.add_argument("--exact", action="store_true", help="compare with everything, whatever the size")
-    form = verb.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_const", const="json", dest="form", help="print JSON")
-    form.add_argument("--csv", action="store_const", const="csv", dest="form", help="print CSV")
+    add_forms(verb)
     verb.add_argument("--sheet", "--out", type=Path, help="contact sheet to draw, a PNG file")
     verb.set_defaults(do=_do_query)
 
@@ -140,7 +137,7 @@ def _do_query(parsed: argparse.Namespace) -> int:
         if parsed.run is None or parsed.images:
             raise ConfigError(message("--samples", "no --run, or pictures besides", "--run RUN and no picture"))
         count = 5 if parsed.samples is None else at_least("samples", parsed.samples, 1)
-        search_samples(parsed.run, parsed.data, count, parsed.k, parsed.seed, parsed.sheet, parsed.form or "table")
+        search_samples(parsed.run, parsed.data, count, parsed.k, parsed.seed, parsed.sheet, parsed.form)
         return 0
     if not parsed.images:
         raise ConfigError(message("images", "none", "picture files or folders", "Or --run RUN --samples 5."))
@@ -153,18 +150,16 @@ def _do_query(parsed: argparse.Namespace) -> int:
         parsed.k,
         parsed.run,
         parsed.sheet,
-        parsed.form or "table",
+        parsed.form,
         exact=parsed.exact or None,
     )
     return 0
 
 
-def _duplicates(verbs: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+def _duplicates(verbs: Verbs) -> None:
     verb = _verb(verbs, "duplicates", "groups of near-duplicates in an index", DUPLICATES_EXAMPLES)
     verb.add_argument("--threshold", type=float, help="least score of a pair, above 0 and up to 1")
-    form = verb.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_const", const="json", dest="form", help="print JSON")
-    form.add_argument("--csv", action="store_const", const="csv", dest="form", help="print CSV")
+    add_forms(verb)
     verb.add_argument("--sheet", type=Path, help="contact sheet to draw, a PNG file")
     verb.set_defaults(do=_do_duplicates)
 
@@ -173,19 +168,15 @@ def _do_duplicates(parsed: argparse.Namespace) -> int:
     app.demand("lancedb")
     from counterpoint_apps.image_search.duplicates import duplicates
 
-    duplicates(parsed.index, parsed.threshold, parsed.sheet, parsed.form or "table")
+    duplicates(parsed.index, parsed.threshold, parsed.sheet, parsed.form)
     return 0
 
 
-def _serve(verbs: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+def _serve(verbs: Verbs) -> None:
     verb = _verb(verbs, "serve", "search in the browser", SERVE_EXAMPLES)
     verb.add_argument("--run", type=Path, help="where the index's run lies now")
-    verb.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine only)"
-    )
-    verb.add_argument("--port", type=int, default=7860, help="port (default: 7860; 0: any that is free)")
     verb.add_argument("--max-upload", type=int, default=20, metavar="MB", help="largest upload in MB (default: 20)")
-    verb.add_argument("--open", action="store_true", help="open the page in the browser")
+    add_address(verb)
     verb.set_defaults(do=_do_serve)
 
 
@@ -196,14 +187,3 @@ def _do_serve(parsed: argparse.Namespace) -> int:
     at_least("max-upload", parsed.max_upload, 1)
     serve(parsed.index, parsed.run, parsed.host, parsed.port, parsed.max_upload, parsed.open)
     return 0
-
-
-def at_least(name: str, value: int, least: int) -> int:
-    """``value``, checked.
-
-    Raises:
-        ConfigError: it is less.
-    """
-    if value < least:
-        raise ConfigError(message(name, value, f"a whole number from {least}"))
-    return value

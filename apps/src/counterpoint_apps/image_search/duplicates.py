@@ -15,9 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from counterpoint.errors import DataError, message
-from counterpoint_apps.image_search.answers import tell
 from counterpoint_apps.image_search.index import PictureIndex
 from counterpoint_apps.image_search.query import tile
+from counterpoint_apps.shell import tell
 from counterpoint_vision.tasks import NearDuplicates, Tile, contact_sheet
 from counterpoint_vision.tasks.duplicates import Group
 

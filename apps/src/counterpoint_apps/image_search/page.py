@@ -50,13 +50,6 @@ HINT = '<p class="hint">Drop, paste or choose a picture. The most similar ones o
 Shown = tuple[Found, str, str, str, Any, Any]  # state, grid, status, place, previous, next
 
 
-def theme() -> Any:
-    """Gradio's base theme with the system's fonts, so that nothing is fetched from elsewhere."""
-    fonts = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
-    mono = ["ui-monospace", "SFMono-Regular", "Menlo", "monospace"]
-    return gr.themes.Base(primary_hue="emerald", neutral_hue="stone", font=fonts, font_mono=mono)
-
-
 def build(searches: Searches) -> Any:
     """The page as Gradio blocks."""
     with gr.Blocks(title="Image search", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)) as blocks:

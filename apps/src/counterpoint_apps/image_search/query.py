@@ -8,9 +8,10 @@ from itertools import islice
 from pathlib import Path
 
 from counterpoint.errors import DataError, message
-from counterpoint_apps.image_search.answers import Answer, show, tell
+from counterpoint_apps.image_search.answers import Answer, show
 from counterpoint_apps.image_search.encoder import PictureEncoder
 from counterpoint_apps.image_search.index import PictureIndex
+from counterpoint_apps.shell import tell
 from counterpoint_vision.data.files import ImageFiles
 from counterpoint_vision.data.folder import scan
 from counterpoint_vision.tasks import Tile, contact_sheet

@@ -12,7 +12,8 @@ from counterpoint.errors import DataError, message
 from counterpoint.parts import Dataset
 from counterpoint.run import Run
 from counterpoint.training.tables import bar, tell_damaged
-from counterpoint_apps.image_search.answers import Answer, show, tell
+from counterpoint_apps.image_search.answers import Answer, show
+from counterpoint_apps.shell import tell
 from counterpoint_vision.tasks import ImageRetrieval, Tile, contact_sheet
 
 

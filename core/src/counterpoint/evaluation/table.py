@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Literal
 
 from rich.markup import escape
@@ -18,6 +18,7 @@ _BETTER = re.compile(
     r"^(knn|linear|fewshot|fraction|recall@|true_recall@|map|r_precision|mrr|nmi|ari|view_recall@"
     r"|ndcg@|precision@|hit@|micro_recall@|coverage@)(?!.*\bci\b)"
 )
+NONE = "–"
 _VIEWS = re.compile(r"^view_recall@1\[n=(\d+)\]$")
 
 
@@ -43,7 +44,7 @@ def chance(metric: str, classes: int | None) -> float | None:
 
 
 def comparison(rows: Rows, *, classes: int | None = None, title: str | None = None) -> Table:
-    """Table with a row per metric and a column per encoder: the best in bold, the chance level last.
+    """Table with a row per metric and a column per encoder: the best in bold, the chance level last if there is one.
 
     Args:
         rows: encoder's or baseline's name -> metric -> value. A metric that one of them lacks shows as "–".
@@ -51,18 +52,21 @@ def comparison(rows: Rows, *, classes: int | None = None, title: str | None = No
         title: above the table.
     """
     table = Table(title=title)
-    for number, heading in enumerate(("metric", *rows, "chance")):
+    lines = _lines(rows, classes, "[bold]{}[/bold]")
+    for number, heading in enumerate(_head(rows, lines)):
         table.add_column(escape(heading), justify="right" if number else "left", no_wrap=not number)
-    for line in _lines(rows, classes, "[bold]{}[/bold]"):
-        table.add_row(escape(line[0]), *line[1:])
+    for line in lines:
+        table.add_row(escape(line[0]), *line[1 : len(table.columns)])
     return table
 
 
 def markdown(rows: Rows, *, classes: int | None = None) -> str:
     """The same table in Markdown; ends with a newline."""
     names = [name.replace("|", r"\|") for name in rows]
-    head = [["metric", *names, "chance"], ["---"] + ["---:"] * (len(names) + 1)]
-    body = [[f"`{line[0]}`", *line[1:]] for line in _lines(rows, classes, "**{}**")]
+    lines = _lines(rows, classes, "**{}**")
+    titles = _head(dict(zip(names, rows.values())), lines)
+    head = [titles, ["---"] + ["---:"] * (len(titles) - 1)]
+    body = [[f"`{line[0]}`", *line[1 : len(titles)]] for line in lines]
     return "".join(f"| {' | '.join(line)} |\n" for line in head + body)
 
 
@@ -75,7 +79,13 @@ def to_json(rows: Rows, *, classes: int | None = None, **facts: object) -> str:
     return json.dumps({**facts, "classes": classes, "metrics": clean}, indent=2, allow_nan=False) + "\n"
 
 
-def _lines(rows: Rows, classes: int | None, bold: str) -> Iterable[list[str]]:
+def _head(rows: Rows, lines: list[list[str]]) -> list[str]:
+    """Headings; where no metric has a chance level there is no column of it."""
+    return ["metric", *rows, *(["chance"] if any(line[-1] != NONE for line in lines) else [])]
+
+
+def _lines(rows: Rows, classes: int | None, bold: str) -> list[list[str]]:
+    found: list[list[str]] = []
     fullest_first = sorted(rows.values(), key=len, reverse=True)  # the order of metrics is that of a row that has most
     for metric in dict.fromkeys(metric for found in fullest_first for metric in found):
         if metric.endswith(",ci]"):
@@ -88,11 +98,14 @@ def _lines(rows: Rows, classes: int | None, bold: str) -> Iterable[list[str]]:
         best = _text(max(known), metric) if compared(metric) and len(known) > 1 else None
         cells = [bold.format(s) if s == best else s for s in shown]
         cells = [cell if h is None else f"{cell} ± {h:.3f}" for cell, h in zip(cells, half)]
-        yield [metric, *cells, _text(chance(metric, classes), metric)]
+        found.append([metric, *cells, _text(chance(metric, classes), metric)])
+    return found
 
 
 def _text(value: float | None, metric: str) -> str:
     if value is None or math.isnan(value):
-        return "–"
+        return NONE
+    if metric == "queries":
+        return f"{value:,.0f}"
     style: Literal[".4f", ".1f"] = ".1f" if metric.startswith(("rankme", "lidar")) else ".4f"
     return format(value, style)

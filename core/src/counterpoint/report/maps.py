@@ -49,20 +49,25 @@ class EmbeddingMap:
     Attributes:
         dots: the samples.
         groups: names of the classes, in their order; those that do not occur are left out of the key.
+        what: the dots in a word, for who cannot see them.
+        scale: size of the marks; less than 1 where thousands must fit.
     """
 
     dots: Sequence[Dot]
     groups: Sequence[str] = ()
+    what: str = "validation samples"
+    scale: float = 1.0
 
     def __html__(self) -> str:
         places = _placed(self.dots)
         used = [name for name in dict.fromkeys(self.groups) if any(dot.group == name for dot in self.dots)]
         style = {name: (1 + i % COLORS, SHAPES[i // COLORS % len(SHAPES)]) for i, name in enumerate(used)}
+        size = "" if self.scale == 1 else f" scale({self.scale:g})"
         marks = Markup("").join(
-            Markup('<path class="spot c{}" transform="translate({:.1f} {:.1f})" d="{}"/>').format(
-                *_look(style, dot.group, x, y)
+            Markup('<path class="spot c{}" transform="translate({:.1f} {:.1f}){}" d="{}"/>').format(
+                color, x, y, size, d
             )
-            for dot, (x, y) in zip(self.dots, places)
+            for (color, d), (x, y) in zip((_look(style, dot.group) for dot in self.dots), places)
         )
         data = [
             {
@@ -75,15 +80,25 @@ class EmbeddingMap:
         ]
         about = f" in {len(used)} classes" if used else ""
         return Markup(
-            '<figure class="map"><div class="field"><svg viewBox="0 0 {w} {h}" role="img" tabindex="0" '
-            'aria-label="Map of {n} validation samples{about}; arrow keys go from sample to sample">{marks}</svg></div>'
-            '{key}<script type="application/json">{data}</script></figure>'
-        ).format(w=WIDTH, h=HEIGHT, n=len(self.dots), about=about, marks=marks, key=_key(style), data=_json(data))
+            '<figure class="map" data-samples="{data}"><div class="field"><svg viewBox="0 0 {w} {h}" role="img" '
+            'tabindex="0" aria-label="Map of {n} {what}{about}; arrow keys go from one to the next">{marks}</svg></div>'
+            "{key}</figure>"
+        ).format(
+            data=json.dumps(data),
+            w=WIDTH,
+            h=HEIGHT,
+            n=len(self.dots),
+            what=self.what,
+            about=about,
+            marks=marks,
+            key=_key(style),
+        )
 
 
-def _look(style: dict[str, tuple[int, str]], group: str, x: float, y: float) -> tuple[int, float, float, str]:
+def _look(style: dict[str, tuple[int, str]], group: str) -> tuple[int, str]:
+    """Colour and outline of a group."""
     color, shape = style.get(group, (0 if style else 1, "circle"))
-    return color, x, y, _MARKS[shape]
+    return color, _MARKS[shape]
 
 
 def _key(style: dict[str, tuple[int, str]]) -> Markup:
@@ -109,12 +124,6 @@ def _placed(dots: Sequence[Dot]) -> list[tuple[float, float]]:
     size = np.array([WIDTH, HEIGHT]) - 2 * EDGE
     placed: list[tuple[float, float]] = [(float(x), float(y)) for x, y in EDGE + share * size]
     return placed
-
-
-def _json(data: object) -> Markup:
-    """JSON that may stand inside a script element: no ``<`` can end it."""
-    text = json.dumps(data).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-    return Markup(text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -280,7 +280,7 @@ def _low_rank(n: dict[str, float]) -> Found:
 
 
 def _not_better(n: dict[str, float]) -> Found:
-    if "knn" not in n or "untrained knn" not in n:
+    if "knn" not in n or "untrained knn" not in n or "selected" in n:  # what chooses the epoch was judged already
         return None
     if _gain(n) > _knn_error(n):
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import csc_array, csr_array, diags_array
+from scipy.sparse import csr_array, diags_array
 from torch import Tensor
 
 from counterpoint.evaluation._topk import topk
@@ -43,13 +43,13 @@ class ItemNeighbours:
         n_items = train.shape[1]
         self.most = min(most, n_items)
         norms = np.sqrt(np.bincount(train.indices, minlength=n_items))
-        unit = csc_array(self.train @ diags_array((1 / np.maximum(norms, 1)).astype(np.float32)))
+        unit = csr_array(self.train @ diags_array((1 / np.maximum(norms, 1)).astype(np.float32)))
         rows, size = csr_array(unit.T), max(1, _VALUES // n_items)
         found = [self._nearest(rows, unit, start, size) for start in range(0, n_items, size)]
         self._values, self._items = (np.concatenate(parts) for parts in zip(*found))
 
     def _nearest(
-        self, rows: csr_array, unit: csc_array, start: int, size: int
+        self, rows: csr_array, unit: csr_array, start: int, size: int
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         cosine = torch.from_numpy((rows[start : start + size] @ unit).toarray())
         cosine[torch.arange(len(cosine)), torch.arange(start, start + len(cosine))] = 0.0  # nobody's own neighbour

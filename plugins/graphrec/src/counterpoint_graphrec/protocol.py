@@ -39,7 +39,8 @@ class Ranking(Protocol):
 
     For ``val`` what a user touched in training is left out, for ``test`` that and what is in val. Measured are users
     with something held out; pairs whose user or item training does not know are dropped (the data's notes count them).
-    On val at most `VAL_SCORES` scores are made, of a fixed draw of users; ``queries`` is how many were measured.
+    On val at most `VAL_SCORES` scores are made, of a fixed draw of users; ``queries`` is how many were measured. An
+    encoder that was trained by cosine (the core's methods) is measured by the same inner product: its norms count.
 
     ===============================  ==================================================================================
     ``recall@20`` ``ndcg@20`` …      see `counterpoint.evaluation.ranking.Ranked`; the shorter list in two

@@ -65,7 +65,7 @@
 
   // Maps: what a sample is, by pointer or arrow keys; one class alone, by its button.
   for (const figure of document.querySelectorAll(".map")) {
-    const samples = JSON.parse(figure.querySelector("script").textContent), svg = figure.querySelector(".field svg");
+    const samples = JSON.parse(figure.dataset.samples), svg = figure.querySelector(".field svg");
     const dots = [...svg.querySelectorAll(".spot")];
     let at = -1;
     const leave = () => { if (at >= 0) dots[at].classList.remove("on"); hide(); };
