@@ -128,7 +128,10 @@ def recommenders() -> str:
             seconds = _number(epoch["cpu"]), f"{one['times ours'][who]:.2f}", _number(ranking[who]["cpu"])
             rows.append([data, model, name, *seconds, f"{most[who]:,}", f"{beside[who]:,}"])
     head = ["data", "model", "framework", "s per epoch", "theirs / ours", "s per full ranking", "MiB", "beside imports"]
-    return f"{_told(found)}\n\n{table(head, rows)}" if rows else ABSENT
+    if not rows:
+        return ABSENT
+    load = ", ".join(str(value) for value in found["facts"]["load"])
+    return f"{_told(found)} Load {load} on {found['facts']['cores']} cores.\n\n{table(head, rows)}"
 
 
 def recommender_recall() -> str:
