@@ -10,7 +10,7 @@ from typing import Any
 from unittest import mock
 
 from counterpoint import apps, cli
-from counterpoint.plugin import Plugin
+from counterpoint.plugin import Part, Plugin
 
 PRETRAIN = ("pretrain", "vision/simclr", "--help")
 SHOWN_ELSEWHERE = {"config", "print_config", "print_shtab", "optimization"}  # of the settings: options, no settings
@@ -151,6 +151,11 @@ def classes(found: Sequence[Plugin], kinds: Sequence[str]) -> str:
     for plugin in found:
         for kind in kinds:
             for name, part in getattr(plugin, kind).items():
-                target = part.target.replace(":", ".")
-                parts += [f"### {plugin.name}: {kind}: `{name}`", f"```{{eval-rst}}\n.. autoclass:: {target}\n```"]
+                parts += [f"### {plugin.name}: {kind}: `{name}`", _shown(part)]
+        if plugin.protocol is not None:
+            parts += [f"### {plugin.name}: protocol", _shown(plugin.protocol)]
     return "\n\n".join(parts)
+
+
+def _shown(part: Part) -> str:
+    return f"```{{eval-rst}}\n.. autoclass:: {part.target.replace(':', '.')}\n```"

@@ -12,12 +12,14 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 import benchmarks
 import commands
+import recommenders
 from commands import table
 from counterpoint import plugin as plugins
 from counterpoint.evaluation.table import markdown
@@ -25,7 +27,7 @@ from counterpoint.listing import KINDS
 from counterpoint.methods.registry import METHODS
 from counterpoint.testing import CHECKS, Report
 from counterpoint.testing.registry import KINDS as CHECKED
-from counterpoint.training.needs import lacks
+from counterpoint.training.needs import lacks, methods_of
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
@@ -33,6 +35,7 @@ PART = re.compile(r"(<!-- generated:([\w-]+) -->\n).*?(<!-- /generated:\2 -->)",
 ABSENT = "*Not measured yet.*"
 DEMO = ("knn[k=20", "linear", "fewshot[k=5", "recall@1", "nmi")  # the metrics that the README shows
 DEMO_CLASSES = 16
+CLAIMED = ("douban-book", "amazon-beauty")  # data sets of the claims on recommendation
 
 
 def working() -> list[plugins.Plugin]:
@@ -41,16 +44,21 @@ def working() -> list[plugins.Plugin]:
 
 
 def recipes() -> str:
-    """Methods × plugins."""
+    """Methods × plugins: the core's methods, then those that one plugin brings."""
     found = working()
-    rows = []
-    for name, part in METHODS.items():
-        cells = []
-        for plugin in found:
-            missing = lacks(plugin, part)
-            cells.append(f"needs {', '.join(sorted(missing))}" if missing else f"`{plugin.name}/{name}`")
-        rows.append([name, part.summary, *cells])
+    every = dict(METHODS)
+    for plugin in found:
+        every |= plugin.methods
+    rows = [[name, part.summary, *(_recipe(plugin, name) for plugin in found)] for name, part in every.items()]
     return table(["method", "idea", *(plugin.name for plugin in found)], rows)
+
+
+def _recipe(plugin: plugins.Plugin, method: str) -> str:
+    part = methods_of(plugin).get(method)
+    if part is None:
+        return ""
+    missing = lacks(plugin, part)
+    return f"needs {', '.join(sorted(missing))}" if missing else f"`{plugin.name}/{method}`"
 
 
 def parts() -> str:
@@ -60,6 +68,8 @@ def parts() -> str:
         for kind in KINDS:
             for name, part in getattr(plugin, kind).items():
                 rows.append([plugin.name, kind, f"`{name}`", part.summary, ", ".join(sorted(part.capabilities))])
+        if plugin.protocol is not None:
+            rows.append([plugin.name, "protocol", "", plugin.protocol.summary, ""])
     return table(["plugin", "kind", "name", "what it is", "capabilities"], rows)
 
 
@@ -204,6 +214,19 @@ WRITERS: dict[str, Callable[[], str]] = {
     "bench-recommenders": benchmarks.recommenders,
     "bench-recommender-recall": benchmarks.recommender_recall,
     "demo": demo,
+    "demo-films": recommenders.films,
+    "graphrec-noise": recommenders.noise,
+    **{
+        f"graphrec-{what}-{data}": partial(make, data)
+        for data in CLAIMED
+        for what, make in (
+            ("ranking", recommenders.ranking),
+            ("gains", recommenders.gains),
+            ("trials", recommenders.trials),
+            ("commands", recommenders.commands_of),
+            ("curves", recommenders.shown),
+        )
+    },
     "checks": checks,
     "conformance": conformance,
     "methods": methods,
@@ -213,6 +236,11 @@ WRITERS: dict[str, Callable[[], str]] = {
         for name in ("losses", "views", "knn", "gradient_caching", "training", "graphrec_scale")
     },
 }
+
+PICTURES: dict[Path, Callable[[], str]] = {
+    RESULTS / f"graphrec-{data}.svg": partial(recommenders.picture, data) for data in CLAIMED
+}
+"""File -> what is in it; empty: there is no such file."""
 
 
 def generated(text: str) -> str:
@@ -226,17 +254,31 @@ def pages() -> list[Path]:
 
 
 def stale() -> list[Path]:
-    """Pages whose generated parts are not what they should be."""
-    return [page for page in pages() if (text := page.read_text(encoding="utf-8")) != generated(text)]
+    """Pages whose generated parts are not what they should be, and pictures that are not."""
+    told = [page for page in pages() if (text := page.read_text(encoding="utf-8")) != generated(text)]
+    return told + [path for path, draw in PICTURES.items() if _drawn(path) != draw()]
+
+
+def _drawn(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def write(path: Path) -> None:
+    """Write a page or a picture as it should be; a picture of nothing goes."""
+    text = PICTURES[path]() if path in PICTURES else generated(path.read_text(encoding="utf-8"))
+    if text:
+        path.write_text(text, encoding="utf-8")
+    else:
+        path.unlink()
 
 
 def main(arguments: list[str]) -> int:
     """Write, or with ``--check`` only compare."""
     changed = stale()
-    for page in changed:
+    for path in changed:
         if "--check" not in arguments:
-            page.write_text(generated(page.read_text(encoding="utf-8")), encoding="utf-8")
-        print(f"{'stale' if '--check' in arguments else 'written'}: {page.relative_to(ROOT)}")
+            write(path)
+        print(f"{'stale' if '--check' in arguments else 'written'}: {path.relative_to(ROOT)}")
     return 1 if changed and "--check" in arguments else 0
 
 

@@ -29,6 +29,7 @@ LEFT = {  # what a page leaves behind
     ],
     "how-to/resume.md": ["runs/photos/run.json", "runs/longer/run.json"],
     "how-to/new-objective.md": ["runs/align/run.json"],
+    "how-to/recommend.md": ["runs/shop/tried.json", "recommendations.parquet", "recommendations.csv", "compare.html"],
 }
 
 

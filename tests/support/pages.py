@@ -1,4 +1,4 @@
-"""What the pages of README and docs/ find when they are run: pictures, and shorter trainings."""
+"""What the pages of README and docs/ find when they are run: pictures, clicks, and shorter trainings."""
 
 from __future__ import annotations
 
@@ -7,19 +7,22 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from counterpoint_graphrec.data.examples import table
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 
-WHOLE = f"{ROOT}/core {ROOT}/plugins/vision {ROOT}/apps"
+WHOLE = f"{ROOT}/core {ROOT}/plugins/vision {ROOT}/plugins/graphrec {ROOT}/apps"
 PIP = "pip install --dry-run --no-deps --no-build-isolation --quiet"
 INTO = "pip install --no-deps --no-build-isolation --no-index --quiet --target"
 SHORT = "--max_steps 20 --tensorboard false --progress false"
 SHORTER = {  # what a page says: what is run
     "make demo": f"make --dry-run -C {ROOT} demo",
     "make test": f"make --dry-run -C {ROOT} test",
-    "pip install ./core ./plugins/vision './apps[image-search]'": f"{PIP} {WHOLE}",
+    "pip install ./core ./plugins/vision ./plugins/graphrec './apps[image-search,recommender]'": f"{PIP} {WHOLE}",
     "pip install ./odd-ones": f"{INTO} installed ./odd-ones",
     "--epochs 20": SHORT,
+    "--epochs 100": SHORT,
     "--epochs 10": SHORT,
     "epochs=20": "max_steps=20, tensorboard=False, progress=False",
     "--max_steps 20": SHORT,
@@ -44,3 +47,8 @@ def photos(folder: Path) -> None:
         place.mkdir(parents=True, exist_ok=True)
         pixels = draw.integers(0, 128, (40, 48, 3)) + (number % 2) * 100
         Image.fromarray(pixels.astype(np.uint8)).save(place / f"{number}.png")
+
+
+def clicks(folder: Path) -> None:
+    """A folder with clicks.csv: forty users, u0 to u39, and thirty items, i0 to i29, with titles and categories."""
+    Path(table(folder)["source"]).rename(folder / "clicks.csv")

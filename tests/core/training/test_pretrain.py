@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 import yaml
 
 import counterpoint as cp
+import snippets
 import toy
 from counterpoint.errors import ConfigError, DataError, PluginError, RunError, TrainingError
 from counterpoint.parts import Encoder
@@ -79,6 +81,14 @@ def test_the_card_and_config_of_the_encoder(run: Run) -> None:
     config = json.loads((run.path / "encoder" / "config.json").read_text())
     assert config["encoder"]["init_args"] == {"width": 16, "dropout": 0.0}
     assert (config["plugin"], config["dim"]) == ("toy", 16)
+
+
+def test_what_the_card_shows_works(run: Run, tmp_path: Path) -> None:
+    (block,) = snippets.blocks(run.path / "encoder" / "README.md", "python")
+    script = tmp_path / "script.py"
+    script.write_text(block.text.replace("path/to/run", str(run.path)).replace("path/to/data", "digits"))
+    found = runpy.run_path(str(script))
+    assert found["embeddings"].shape == found["others"].shape == (200, 16)
 
 
 def test_the_configuration_repeats_the_run_bitwise(run: Run, tmp_path: Path) -> None:

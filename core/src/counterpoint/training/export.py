@@ -36,9 +36,11 @@ An encoder learnt without labels by Counterpoint {version}.
 
 ```python
 import counterpoint as cp
-embeddings = cp.load("path/to/run").embed("photos/")  # (N, D) float32, rows of length 1
-```
+run = cp.load("path/to/run")
+embeddings = run.embed(run.open())  # of its own data: (N, D) float32, rows of length 1
+{elsewhere}```
 """
+ELSEWHERE = 'others = run.embed("path/to/data")  # of anything else that the plugin opens\n'
 
 
 def is_first_process() -> bool:
@@ -111,6 +113,7 @@ def export(out: Path, config: Namespace, method: Method, dataset: Dataset, facts
         epochs=config.epochs,
         batch_size=config.batch_size,
         seed=config.seed,
+        elsewhere="" if method.encoder.transductive else ELSEWHERE,
     )
     save_encoder(out / "encoder", method.encoder, described(config), card)
     told = {
