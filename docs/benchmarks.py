@@ -108,3 +108,40 @@ def views() -> str:
         for name in names
     ]
     return f"{_told(found)}\n\n{table(['library', *measured], rows)}" if rows else ABSENT
+
+
+FRAMEWORKS = {"ours": "ours", "plain": "plain torch, COO", "selfrec": "SELFRec", "recbole": "RecBole"}
+JUDGED = ("ours", "selfrec", "recbole")
+
+
+def recommenders() -> str:
+    """Seconds and memory of recommenders, ours and other frameworks', on the same pairs."""
+    found = _read("graphrec")
+    rows = []
+    for key, one in found.items():
+        model, _, data = key.partition(" on ")
+        for who, epoch in one.get("seconds per epoch", {}).items():
+            name = FRAMEWORKS[who]
+            if isinstance(epoch, str):
+                rows.append([data, model, f"{name}: {epoch}", *[""] * 5])
+                continue
+            ranking, most, beside = one["seconds of full ranking"], one["MiB at most"], one["MiB beside the imports"]
+            seconds = _number(epoch["cpu"]), f"{one['times ours'][who]:.2f}", _number(ranking[who]["cpu"])
+            rows.append([data, model, name, *seconds, f"{most[who]:,}", f"{beside[who]:,}"])
+    head = ["data", "model", "framework", "s per epoch", "theirs / ours", "s per full ranking", "MiB", "beside imports"]
+    if not rows:
+        return ABSENT
+    load = ", ".join(str(value) for value in found["facts"]["load"])
+    return f"{_told(found)} Load {load} on {found['facts']['cores']} cores.\n\n{table(head, rows)}"
+
+
+def recommender_recall() -> str:
+    """Recall@20 of the same model after the same epochs on the same pairs, by one ranking."""
+    found = _read("graphrec_recall")
+    rows = []
+    for key, one in found.items():
+        if key != "facts":
+            model, _, data = key.partition(" on ")
+            trained = one["what"].partition(" after ")[2].split(", mean")[0]
+            rows.append([data, model, trained, *(one["recall@20"].get(who, "") for who in JUDGED)])
+    return table(["data", "model", "after", *(FRAMEWORKS[who] for who in JUDGED)], rows) if rows else ABSENT

@@ -211,6 +211,8 @@ WRITERS: dict[str, Callable[[], str]] = {
     "bench-peers": benchmarks.peers,
     "bench-caching": benchmarks.caching,
     "bench-views-peers": benchmarks.views,
+    "bench-recommenders": benchmarks.recommenders,
+    "bench-recommender-recall": benchmarks.recommender_recall,
     "demo": demo,
     "demo-films": recommenders.films,
     "graphrec-noise": recommenders.noise,
@@ -229,7 +231,10 @@ WRITERS: dict[str, Callable[[], str]] = {
     "conformance": conformance,
     "methods": methods,
     "dcl": dcl,
-    **{f"bench-{name}": bench(name) for name in ("losses", "views", "knn", "gradient_caching", "training")},
+    **{
+        f"bench-{name}": bench(name)
+        for name in ("losses", "views", "knn", "gradient_caching", "training", "graphrec_scale")
+    },
 }
 
 PICTURES: dict[Path, Callable[[], str]] = {

@@ -1,4 +1,4 @@
-"""Benchmarks import `measure` from beside them."""
+"""Benchmarks import `measure` and `recommenders` from beside them."""
 
 from __future__ import annotations
 

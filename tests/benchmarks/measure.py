@@ -29,6 +29,7 @@ PEERS = (
     "lightly",
     "open-clip-torch",
     "pytorch-metric-learning",
+    "recbole",
     "scikit-learn",
     "torchvision",
 )
