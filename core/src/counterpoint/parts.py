@@ -215,7 +215,7 @@ class Task(ABC):
 class Protocol(ABC):
     """How a modality's encoders are measured where classes are not the point: by ranking, segments, forecasts.
 
-    `counterpoint evaluate` shows its numbers for the learnt and the untrained encoder beside the floors, and training
+    ``counterpoint evaluate`` shows its numbers for the learnt and the untrained encoder beside the floors, and training
     those of the learnt one on val, where they choose the best epoch if ``select`` names one of them.
 
     Attributes:
