@@ -11,7 +11,7 @@ import generate
 from counterpoint.testing import Report
 from counterpoint.testing.kit import Session
 from counterpoint.training import config as configs
-from counterpoint_graphrec.data.examples import table as interactions
+from counterpoint_graphrec.data.examples import arrays as interactions
 
 pytestmark = pytest.mark.unit
 

@@ -16,7 +16,7 @@ Rows = Mapping[str, Mapping[str, float]]
 _ACCURACY = re.compile(r"^(knn|linear|fewshot|fraction|recall@1(\[|$))")
 _BETTER = re.compile(
     r"^(knn|linear|fewshot|fraction|recall@|true_recall@|map|r_precision|mrr|nmi|ari|view_recall@"
-    r"|ndcg@|precision@|hit@|micro_recall@|coverage@)(?!.*\bci\b)"
+    r"|ndcg@|precision@|hit@|micro_recall@)(?!.*\bci\b)"
 )
 NONE = "–"
 _VIEWS = re.compile(r"^view_recall@1\[n=(\d+)\]$")

@@ -72,17 +72,11 @@ def _unfinished(context: Context) -> str:
 
 def _numbers(context: Context, recent: Mapping[str, float]) -> list[Number]:
     """The verdict's own numbers: means over the last fifth of the run, so that text and tiles say the same."""
-    made, knn = [], knn_metric(context.metrics)
+    made, knn = _selected(context), knn_metric(context.metrics)
     if knn is not None:
         beside = [f"untrained {percent(recent['untrained knn'])}"] if "untrained knn" in recent else []
         beside += [f"chance {percent(1 / context.classes)}"] if context.classes else []
         made.append(Number("kNN accuracy", percent(recent["knn"]), ", ".join(beside)))
-    select = context.config.get("select")
-    if select and context.metrics.get(f"val/{select}") and knn is None:
-        name = context.words.get(select, (select, ""))[0]
-        start = context.metrics.get(f"untrained/{select}")
-        best = max(value for _, value in context.metrics[f"val/{select}"])
-        made.append(Number(f"{name} on val", percent(best), f"untrained {percent(start[-1][1])}" if start else ""))
     if "loss" in recent:
         beside_loss = f"chance {number(recent['chance'])}" if "chance" in recent else "no chance level"
         made.append(Number("loss", number(recent["loss"]), beside_loss))
@@ -97,3 +91,14 @@ def _numbers(context: Context, recent: Mapping[str, float]) -> list[Number]:
         seconds = f"{number(context.facts['seconds'])} s in all"
         made.append(Number("samples per second", number(context.facts["samples_per_second"]), seconds))
     return made
+
+
+def _selected(context: Context) -> list[Number]:
+    """The best of what chooses the epoch, where that is a metric of the plugin's protocol."""
+    select = str(context.config.get("select"))
+    looks = context.metrics.get(f"val/{select}")
+    if not looks or select not in context.words:
+        return []
+    start = context.metrics.get(f"untrained/{select}")
+    beside = f"on validation; untrained {percent(start[-1][1])}" if start else "on validation"
+    return [Number(context.words[select][0], percent(max(value for _, value in looks)), beside)]
