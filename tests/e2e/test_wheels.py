@@ -25,7 +25,8 @@ ENTRIES = {
     "counterpoint": "[console_scripts]\ncounterpoint = counterpoint.cli:main",
     "counterpoint-vision": "[counterpoint.plugins]\nvision = counterpoint_vision.plugin:plugin",
     "counterpoint-graphrec": "[counterpoint.plugins]\ngraphrec = counterpoint_graphrec.plugin:plugin",
-    "counterpoint-apps": "[counterpoint.apps]\nimage-search = counterpoint_apps.image_search:app",
+    "counterpoint-apps": "[counterpoint.apps]\nimage-search = counterpoint_apps.image_search:app\n"
+    "recommender = counterpoint_apps.recommender:app",
 }
 
 
@@ -84,7 +85,7 @@ def run(
     yield command
 
 
-CORE, VISION, APPS = FOLDERS
+CORE, VISION, GRAPHREC, APPS = FOLDERS
 CLI = ("-m", "counterpoint.cli")
 
 
@@ -166,6 +167,19 @@ def test_the_plugin_beside_the_core(
     done = run([CORE, VISION], "-c", f"{code}; import counterpoint_vision as v; print(v.__file__)")
     assert done.stdout.split()[0].startswith("counterpoint_vision.encoders"), done.stderr
     assert done.stdout.split()[-1].startswith(str(targets[VISION]))
+
+
+def test_the_graph_plugin_beside_the_core(
+    run: Callable[..., subprocess.CompletedProcess[str]], targets: dict[str, Path]
+) -> None:
+    code = "from counterpoint_graphrec.data import examples; from pathlib import Path; print(examples.table(Path()))"
+    assert run([CORE, GRAPHREC], "-c", code).returncode == 0
+    words = ["pretrain", "graphrec/xsimgcl", "--data", "interactions.csv", "--epochs", "2", "--batch_size", "64"]
+    done = run([CORE, GRAPHREC], *CLI, *words, "--out", "clicks")
+    assert done.returncode == 0, done.stderr
+    assert "recall@20" in done.stdout and "A section" not in done.stderr
+    done = run([CORE, GRAPHREC, APPS], *CLI, "app", "recommender", "recommend", "u3", "--run", "clicks", "--csv")
+    assert "The " in done.stdout, done.stderr
 
 
 def test_the_apps_beside_the_core(run: Callable[..., subprocess.CompletedProcess[str]]) -> None:
