@@ -170,7 +170,7 @@ class Recommender(Task):
         return Best(*topk(features.to(items.dtype) @ items.T, min(self.k, len(items))))
 
     def evaluate(self, features: Tensor, labels: Tensor) -> dict[str, float]:
-        """How often the best items are of the asker's kind. (A trained run is measured by `counterpoint evaluate`.)
+        """How often the best items are of the asker's kind. (A trained run is measured by ``counterpoint evaluate``.)
 
         Args:
             features: ``(B, D)`` vectors of users.
