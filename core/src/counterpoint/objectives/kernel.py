@@ -15,8 +15,8 @@ sigmoid (SigLIP)      ``softplus_sum(negatives) + softplus(-positive)``
 
 **Cost**: one product of the matrices forward and three backward; half of each where the candidates are the anchors; two
 forward and none backward where only the anchors learn, three and none in `softplus_sum`. Memory ``O((N + M) D)`` plus
-two tiles, never ``N x M`` (a matrix of up to four million pairs is one tile). **Precision**: float32 inside for float16,
-bfloat16 and float32 inputs, also under autocast; float64 for float64. Gradients are exact, written in closed form;
+two tiles, never ``N x M`` (up to four million pairs are one tile). **Precision**: float32 inside for float16, bfloat16
+and float32 inputs, also under autocast; float64 for float64. Gradients are exact, written in closed form;
 second derivatives are not available.
 """
 
