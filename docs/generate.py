@@ -19,7 +19,7 @@ from typing import Any
 
 import benchmarks
 import commands
-import recommenders
+import ranked
 from commands import table
 from counterpoint import plugin as plugins
 from counterpoint.evaluation.table import markdown
@@ -214,17 +214,17 @@ WRITERS: dict[str, Callable[[], str]] = {
     "bench-recommenders": benchmarks.recommenders,
     "bench-recommender-recall": benchmarks.recommender_recall,
     "demo": demo,
-    "demo-films": recommenders.films,
-    "graphrec-noise": recommenders.noise,
+    "demo-films": ranked.films,
+    "graphrec-noise": ranked.noise,
     **{
         f"graphrec-{what}-{data}": partial(make, data)
         for data in CLAIMED
         for what, make in (
-            ("ranking", recommenders.ranking),
-            ("gains", recommenders.gains),
-            ("trials", recommenders.trials),
-            ("commands", recommenders.commands_of),
-            ("curves", recommenders.shown),
+            ("ranking", ranked.ranking),
+            ("gains", ranked.gains),
+            ("trials", ranked.trials),
+            ("commands", ranked.commands_of),
+            ("curves", ranked.shown),
         )
     },
     "checks": checks,
@@ -238,7 +238,7 @@ WRITERS: dict[str, Callable[[], str]] = {
 }
 
 PICTURES: dict[Path, Callable[[], str]] = {
-    RESULTS / f"graphrec-{data}.svg": partial(recommenders.picture, data) for data in CLAIMED
+    RESULTS / f"graphrec-{data}.svg": partial(ranked.picture, data) for data in CLAIMED
 }
 """File -> what is in it; empty: there is no such file."""
 

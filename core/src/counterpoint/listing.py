@@ -24,6 +24,8 @@ def show_plugins() -> int:
                 parts = getattr(one.plugin, kind)
                 if parts:
                     print(f"  {kind:9} {', '.join(parts)}")
+            if one.plugin.protocol is not None:
+                print(f"  protocol  {one.plugin.protocol.summary}")
         else:
             print(f"  problem   {one.problem}\n  to mend   {one.remedy}")
     return 0
@@ -47,6 +49,8 @@ def show_plugin(name: str) -> int:
         for part_name, part in parts.items():
             able = f" [{', '.join(sorted(part.capabilities))}]" if part.capabilities else ""
             print(f"  {kind:9} {part_name:18} {part.summary}{able}")
+    if plugin.protocol is not None:
+        print(f"  {'protocol':9} {'':18} {plugin.protocol.summary}")
     return 0
 
 

@@ -6,6 +6,7 @@ Lists are made for val alone; numbers of test come from ``counterpoint evaluate`
 from __future__ import annotations
 
 from collections.abc import Sequence
+from string import ascii_uppercase
 
 import numpy as np
 import torch
@@ -32,7 +33,7 @@ from counterpoint_graphrec.protocol import Case, K, vectors
 
 USERS, HAD, SHOWN = 4, 10, 10
 """Examples: users, and lines of their two lists at most."""
-Example = tuple[str, str, Sequence[Entry], Sequence[Entry]]
+Example = tuple[str, Sequence[Entry], Sequence[Entry]]
 _TAIL = f"recall@{K},unpopular"
 
 
@@ -156,7 +157,11 @@ def examples(context: Context) -> Section:
     users = np.sort(np.random.default_rng(int(context.config["seed"])).permutation(active)[:USERS])
     shown = [items for _, block, _ in top_blocks(scores, case.seen, users, SHOWN) for items in block.numpy()]
     timed = dataset.timestamps is not None
-    cases = [_example(context, dataset, case, int(user), items) for user, items in zip(users, shown)]
+    # Reports are passed on, and ids of users are personal data: they are letters here.
+    cases = [
+        (f"user {letter}", *_example(context, dataset, case, int(user), items))
+        for letter, user, items in zip(ascii_uppercase, users, shown)
+    ]
     lead = (
         f"{len(cases)} validation users, drawn at random. A tick is an item that was held out for validation: the user "
         "did touch it, and neither training nor the list knew. An item without one may be right all the same."
@@ -174,7 +179,7 @@ def _example(context: Context, dataset: Interactions, case: Case, user: int, sho
     found = sum(entry.right for entry in right)
     more = f"{len(had)} in training" if len(had) > HAD else "all of training"
     note = f"{more}; {found} of {len(truth)} held-out items among the first {len(right)}"
-    return f"user {dataset.user_names[user]}", note, left, right
+    return note, left, right
 
 
 def _row(matrix: csr_array, user: int) -> NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 A run's ``recommender/`` folder holds three Parquet files: ``users`` (id), ``items`` (id, title, group) and ``known``
 (user and item number of every known interaction). They are written at the first use, whole or not at all. User ids are
-personal data: they are in this folder and nowhere else, and ``encoder/``, which is what one shares, has none of them.
+personal data: of a run they are in this folder alone; ``encoder/``, which is what one shares, and the report have none.
 """
 
 from __future__ import annotations
