@@ -14,6 +14,7 @@ from counterpoint.errors import ConfigError, ShapeError
 from counterpoint_graphrec.data import InteractionArrays
 from counterpoint_graphrec.encoders import LightGCN
 from counterpoint_graphrec.methods import BPRMF, SGL, GraphMethod, LightGCNMethod, SimGCL, XSimGCL
+from counterpoint_graphrec.methods.base import distinct
 from counterpoint_graphrec.views import NodeViews
 from recommending import asked, made, passes, stepped
 
@@ -142,3 +143,13 @@ def test_what_is_refused(data: InteractionArrays) -> None:
     one = data.batch([0])
     with pytest.raises(ShapeError, match=r"1 sample"):
         method(NodeViews()(one, torch.Generator()), one)
+
+
+@pytest.mark.parametrize("size", [40, 100_000])
+def test_distinct_numbers_and_where_each_is(size: int) -> None:
+    """By marks where the numbers are many, by sorting where they are few."""
+    numbers = torch.randint(0, 40, (60,), generator=torch.Generator().manual_seed(0))
+    found, places = distinct(numbers, size)
+    expected = torch.unique(numbers, return_inverse=True)
+    assert torch.equal(found, expected[0]) and torch.equal(places, expected[1])
+    assert found[places].equal(numbers)

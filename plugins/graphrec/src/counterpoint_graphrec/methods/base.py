@@ -21,6 +21,8 @@ from counterpoint_graphrec.encoders import GraphEncoder
 from counterpoint_graphrec.sampling import UniformNegatives
 
 Regularisation = Literal["embedding", "framework"]
+MARKED = 50
+"""Nodes for each asked number up to which marking beats sorting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +139,11 @@ class GraphMethod(Method):
     def _ask(self, users: Tensor, items: Tensor, generator: torch.Generator) -> Asked:
         """Draw negatives, and find the distinct nodes."""
         drawn = self._negatives()(users.repeat_interleave(self.negatives), generator)
-        offset = self.encoder.n_users
-        everyone, touched = torch.unique(gather(users)), torch.unique(gather(items))
+        offset, size = self.encoder.n_users, self.encoder.n_users + self.encoder.n_items
+        everyone, touched = (distinct(gather(numbers), size)[0] for numbers in (users, items))
         sets = _share(everyone), _share(touched)
         blocks = [users, items + offset, drawn + offset, sets[0], sets[1] + offset]
-        nodes, places = torch.unique(torch.cat(blocks), return_inverse=True)
+        nodes, places = distinct(torch.cat(blocks), size)
         user, item, negative, *own = places.split([len(block) for block in blocks])
         totals = len(everyone), len(touched)
         return Asked(nodes, user, item, negative.view(-1, self.negatives), (own[0], own[1]), totals)
@@ -188,6 +190,18 @@ def _interactions(method: GraphMethod, views: Sequence[View]) -> tuple[Tensor, T
         raise ShapeError(message(f"{type(method).__name__}: modalities of the views", found, "user and item"))
     draw = int(views[0].data["draw"][0])
     return first["user"].data["node"], first["item"].data["node"], torch.Generator().manual_seed(draw)
+
+
+def distinct(numbers: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """The distinct ones of ``(n,)`` numbers below ``size``, ascending, and each number's place among them.
+
+    Marking them in a row of ``size`` places is several times as quick as sorting, as long as that row is short.
+    """
+    if size > MARKED * len(numbers):
+        found, places = torch.unique(numbers, return_inverse=True)
+        return found, places
+    marks = torch.zeros(size, dtype=torch.bool, device=numbers.device).index_fill_(0, numbers, True)
+    return marks.nonzero().squeeze(1), (marks.cumsum(0) - 1).index_select(0, numbers)
 
 
 def _share(nodes: Tensor) -> Tensor:
