@@ -144,7 +144,7 @@ class GraphMethod(Method):
         sets = _share(everyone), _share(touched)
         blocks = [users, items + offset, drawn + offset, sets[0], sets[1] + offset]
         nodes, places = distinct(torch.cat(blocks), size)
-        user, item, negative, *own = places.split([len(block) for block in blocks])
+        user, item, negative, *own = torch.split(places, [len(block) for block in blocks])
         totals = len(everyone), len(touched)
         return Asked(nodes, user, item, negative.view(-1, self.negatives), (own[0], own[1]), totals)
 
