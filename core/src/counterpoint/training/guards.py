@@ -23,14 +23,13 @@ FILE = "non-finite.json"
 SHOWN = 8
 
 
-def _seed(seed: int, device: torch.device) -> None:
-    """``torch.manual_seed`` for the CPU and the one kind of device that is used.
+def _seed(seed: int) -> None:
+    """``torch.manual_seed``, but for devices only where some are in use.
 
-    For kinds that are not in use that function takes down where it was called from, a millisecond at each step.
+    For kinds that are not that function writes down where it was called from, a millisecond at each step.
     """
-    if device.type == "cpu":
-        torch.default_generator.manual_seed(seed)
-    else:
+    torch.default_generator.manual_seed(seed)
+    if torch.accelerator.is_available():
         torch.manual_seed(seed)
 
 
@@ -53,7 +52,7 @@ class StepGuard(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Dropout and the like draw from a generator that (seed, step, rank) decide: resume needs no saved state."""
-        _seed(mix(self.seed, "step", trainer.global_step, trainer.global_rank), pl_module.device)
+        _seed(mix(self.seed, "step", trainer.global_step, trainer.global_rank))
         self._step = (trainer.global_step, trainer.global_rank, *batch)
 
     def on_train_batch_end(
