@@ -20,6 +20,7 @@ SHORTER = {  # what a page says: what is run
     "make demo": f"make --dry-run -C {ROOT} demo",
     "make test": f"make --dry-run -C {ROOT} test",
     "pip install ./core ./plugins/vision ./plugins/graphrec './apps[image-search,recommender]'": f"{PIP} {WHOLE}",
+    "pip install ./core ./plugins/vision './apps[image-search]'": f"{PIP} {ROOT}/core {ROOT}/plugins/vision {ROOT}/apps",
     "pip install ./odd-ones": f"{INTO} installed ./odd-ones",
     "--epochs 20": SHORT,
     "--epochs 100": SHORT,
