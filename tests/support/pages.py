@@ -12,6 +12,7 @@ from counterpoint_graphrec.data.examples import table
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 
+PICTURES = f"{ROOT}/core {ROOT}/plugins/vision {ROOT}/apps"
 WHOLE = f"{ROOT}/core {ROOT}/plugins/vision {ROOT}/plugins/graphrec {ROOT}/apps"
 PIP = "pip install --dry-run --no-deps --no-build-isolation --quiet"
 INTO = "pip install --no-deps --no-build-isolation --no-index --quiet --target"
@@ -20,7 +21,7 @@ SHORTER = {  # what a page says: what is run
     "make demo": f"make --dry-run -C {ROOT} demo",
     "make test": f"make --dry-run -C {ROOT} test",
     "pip install ./core ./plugins/vision ./plugins/graphrec './apps[image-search,recommender]'": f"{PIP} {WHOLE}",
-    "pip install ./core ./plugins/vision './apps[image-search]'": f"{PIP} {ROOT}/core {ROOT}/plugins/vision {ROOT}/apps",
+    "pip install ./core ./plugins/vision './apps[image-search]'": f"{PIP} {PICTURES}",
     "pip install ./odd-ones": f"{INTO} installed ./odd-ones",
     "--epochs 20": SHORT,
     "--epochs 100": SHORT,
