@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+import snippets
 from counterpoint_graphrec.data.examples import table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,9 +37,14 @@ SHORTER = {  # what a page says: what is run
 
 
 def shorter(page: Path) -> dict[str, str]:
-    """Those replacements that ``page`` has a use for."""
-    text = page.read_text(encoding="utf-8")
-    return {long: short for long, short in SHORTER.items() if long in text}
+    """Those replacements that what is run of ``page`` has a use for."""
+    text = "\n".join(f"{block.text}\n" for block in snippets.blocks(page) if not block.skip)
+    found = {}
+    for long, short in SHORTER.items():
+        if long in text:
+            found[long] = short
+            text = text.replace(long, "")  # "--epochs 10" is in "--epochs 100" too
+    return found
 
 
 def photos(folder: Path) -> None:
