@@ -28,7 +28,7 @@ TRIED = "tried.json"
 WISH = "wish.json"
 NEAR = ("--optimization.lr=0.01", "--encoder.layers=1", "--method.lambda2=0.01")
 CANDIDATES: Mapping[str, tuple[str, ...]] = {
-    "XSimGCL": ("graphrec/xsimgcl",),
+    "XSimGCL": ("graphrec/xsimgcl", "--encoder.layers=2", "--method.weight=0.05"),
     "XSimGCL, one layer": (
         "graphrec/xsimgcl",
         *NEAR,
