@@ -95,15 +95,16 @@ def trials(data: str) -> str:
 
 def noise() -> str:
     """XSimGCL with more and more noise."""
-    rows = claim("noise").get("rows")
-    if not rows:
+    weights = claim("noise").get("weights")
+    if not weights:
         return ABSENT
     cells = [
-        [eps, *(_spread([values[metric]], factor) for metric, factor in MEASURES.items())]
+        [weight, eps, *(_spread([values[metric]], factor) for metric, factor in MEASURES.items())]
+        for weight, rows in weights.items()
         for eps, values in rows.items()
     ]
     heads = [f"{metric}, %" if factor == 100 else metric for metric, factor in MEASURES.items()]
-    return table(["`eps`", *heads], cells)
+    return table(["weight", "`eps`", *heads], cells)
 
 
 def commands_of(data: str) -> str:
