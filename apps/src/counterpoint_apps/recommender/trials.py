@@ -18,10 +18,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from counterpoint.errors import ConfigError, Interrupted, RunError, message
+from counterpoint.errors import ConfigError, CounterpointError, Interrupted, RunError, message
 from counterpoint.files import write_text
 from counterpoint.run import CONFIG, Run, is_run
 from counterpoint.training import config as configs
+from counterpoint.training.pretrain import clear
 from counterpoint.workflow import resume_run, start_run
 
 TRIED = "tried.json"
@@ -52,6 +53,7 @@ class Trial:
         epoch: that epoch, from 1.
         seconds: of training.
         path: run directory.
+        report: whether a report was asked for.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Trial:
     epoch: int
     seconds: float
     path: Path
+    report: bool
 
 
 def best_of(table: str, out: Path, options: Sequence[str], *, overwrite: bool) -> Run:
@@ -87,9 +90,13 @@ def best_of(table: str, out: Path, options: Sequence[str], *, overwrite: bool) -
     trials: list[Trial] = []
     try:
         for number, (name, words) in enumerate(CANDIDATES.items()):
-            trials.append(_tried(name, home / f"{number}", [*words, f"--data={table}", *options]))
+            trials.append(_tried(name, home / f"{number}", table, [*words, f"--data={table}", *options]))
     except Interrupted as stop:
         raise Interrupted(f"Stopped; what was done is kept in {home}, and the same command goes on.") from stop
+    except CounterpointError:
+        if not trials:  # the table or an option is not right: nothing is worth keeping
+            shutil.rmtree(home, ignore_errors=True)
+        raise
     best = max(trials, key=lambda trial: trial.value)
     _show(trials, best)
     _move(best, trials, out)
@@ -97,20 +104,29 @@ def best_of(table: str, out: Path, options: Sequence[str], *, overwrite: bool) -
     return Run(out)
 
 
-def _tried(name: str, path: Path, words: list[str]) -> Trial:
-    """The candidate, trained: as it was, to its end, or anew if anything else was wished then."""
+def _tried(name: str, path: Path, table: str, words: list[str]) -> Trial:
+    """The candidate, trained: as it was, to its end, or anew if the words or the table were others then."""
     Console().print(f"[bold]Trying {escape(name)}[/]")
-    wish = path.with_suffix(f".{WISH}")
-    again = wish.is_file() and json.loads(wish.read_text(encoding="utf-8")) == words
-    if not again:
-        write_text(wish, json.dumps(words))
+    config = configs.parse([*words, f"--out={path}"])
+    report, config.report = config.report, False
+    wish, note = [*words, *_state(Path(table))], path.with_suffix(f".{WISH}")
+    again = note.is_file() and json.loads(note.read_text(encoding="utf-8")) == wish
     if again and is_run(path):
         run = resume_run(path)
     else:
-        run = start_run(configs.parse([*words, f"--out={path}", "--report=false"]), overwrite=path.exists())
+        write_text(note, json.dumps(wish))
+        run = start_run(config, overwrite=path.exists())
     facts = json.loads((run.path / "run.json").read_text(encoding="utf-8"))
     selected = facts["selected"]
-    return Trial(name, selected["value"], int(selected["epoch"]) + 1, facts["seconds"], path)
+    return Trial(name, selected["value"], int(selected["epoch"]) + 1, facts["seconds"], path, report)
+
+
+def _state(table: Path) -> list[int]:
+    """Size and time of a table that is a file: where they differ, what was trained before is of other data."""
+    if not table.is_file():
+        return []
+    found = table.stat()
+    return [found.st_size, found.st_mtime_ns]
 
 
 def _show(trials: Sequence[Trial], best: Trial) -> None:
@@ -125,12 +141,12 @@ def _show(trials: Sequence[Trial], best: Trial) -> None:
 
 def _move(best: Trial, trials: Sequence[Trial], out: Path) -> None:
     """Put the best run where it was wished for, under that name."""
-    if out.exists():
-        shutil.rmtree(out)
     path = best.path / CONFIG
     config: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    write_text(path, yaml.safe_dump({**config, "out": str(out), "report": True}, sort_keys=False))
+    write_text(path, yaml.safe_dump({**config, "out": str(out), "report": best.report}, sort_keys=False))
     told = {trial.name: {"recall@20 on val": trial.value, "epoch": trial.epoch} for trial in trials}
     write_text(best.path / TRIED, json.dumps({"kept": best.name, "tried": told}, indent=2) + "\n")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    best.path.replace(out)
+    out.mkdir(parents=True, exist_ok=True)
+    clear(out)
+    for path in best.path.iterdir():
+        path.replace(out / path.name)

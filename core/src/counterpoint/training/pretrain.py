@@ -123,7 +123,7 @@ def _claim(out: Path, overwrite: bool) -> None:
         )
 
 
-def _clear(out: Path) -> None:
+def clear(out: Path) -> None:
     """Remove the run that is overwritten: what a run writes, and nothing else."""
     for path in (path for pattern in WRITTEN for path in out.glob(pattern)):
         if path.is_dir():
@@ -158,7 +158,7 @@ def _fit(config: Namespace, checkpoint: Path | None) -> Run:
         # The choice is written down: with another memory a resumed run must not choose anew.
         config.micro_batch = sizes.micro_batch or settings.batch_size
         if checkpoint is None:
-            _clear(out)
+            clear(out)
         write_text(out / CONFIG, configs.dump(config))
         told = f"{len(indices)} training samples of {config.data} · {sizes.describe(settings.batch_size)}"
         console.print(f"[bold]{config.recipe}[/] · {escape(told)}")

@@ -48,14 +48,19 @@ class Selection(Callback):
         self.best, self._stale = dict(state_dict["best"]), int(state_dict["stale"])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """A run that was killed between its last look and its end has nothing more to do."""
+        """A run that was killed between its last look and its end has nothing more to do.
+
+        Raises:
+            ConfigError: the monitor, which has looked at the untrained encoder, measures no such thing.
+        """
+        if trainer.is_global_zero and trainer.global_step == 0:
+            self._find("untrained")
         trainer.should_stop = trainer.should_stop or self._hopeless
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Judge the epoch, if the monitor looked at the encoder after it. All ranks stop together.
 
         Raises:
-            ConfigError: the monitor measures no such thing.
             TrainingError: the disk does not take the weights.
         """
         if trainer.is_global_zero and self.monitor.looked_at_epoch == trainer.current_epoch:
@@ -68,10 +73,7 @@ class Selection(Callback):
         return self.patience is not None and self._stale >= self.patience
 
     def _judge(self, trainer: Trainer, encoder: nn.Module) -> None:
-        value = self.monitor.latest.get(f"val/{self.metric}")
-        if value is None:
-            known = [name.removeprefix("val/") for name in self.monitor.latest if name.startswith("val/")]
-            raise ConfigError(message("select", repr(self.metric), ", ".join(known), nearest(self.metric, known)))
+        value = self._find("val")
         if not math.isfinite(value) or (self.best and value <= self.best["value"]):
             self._stale += 1
             return
@@ -81,6 +83,14 @@ class Selection(Callback):
             raise TrainingError(f"{self.path}: cannot be written ({error.strerror}). Make room.") from error
         self.best = {"value": value, "epoch": trainer.current_epoch, "step": trainer.global_step}
         self._stale = 0
+
+    def _find(self, when: str) -> float:
+        value = self.monitor.latest.get(f"{when}/{self.metric}")
+        if value is None:
+            names = [name for name in self.monitor.latest if name.startswith(f"{when}/")]
+            known = [name.partition("/")[2] for name in names]
+            raise ConfigError(message("select", repr(self.metric), ", ".join(known), nearest(self.metric, known)))
+        return value
 
     def restore(self, encoder: nn.Module) -> None:
         """Give ``encoder`` the weights of the best look, if there was any."""
