@@ -53,7 +53,7 @@ def long_way(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Switch off the single function for small batches, and cut the matrix into tiles of 3."""
 
     def switch() -> None:
-        monkeypatch.setattr(_rows, "WHOLE", 0)
+        monkeypatch.setattr(_rows, "SMALL", 0)
         monkeypatch.setattr(_tiles, "WHOLE", 0)
         monkeypatch.setattr(_tiles, "CPU_TILE", 3)
 

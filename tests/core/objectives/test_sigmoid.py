@@ -42,7 +42,7 @@ def dense(a: Tensor, b: Tensor, ids: list[int], queue: Tensor | None) -> Tensor:
 def test_value_and_gradient_are_the_formula(
     whole: int, views: int, ids: list[int] | None, queued: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_rows, "WHOLE", whole)
+    monkeypatch.setattr(_rows, "SMALL", whole)
     rows = draw(views, 4)
     queue = torch.randn(3, 4, generator=torch.Generator().manual_seed(8), dtype=torch.float64) if queued else None
     pairs = [(a, b) for a in range(views) for b in range(a + 1, views)]

@@ -57,7 +57,7 @@ def test_value_and_gradient_are_the_formula(
     case: str, views: int, queued: bool, tiled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if tiled:  # neither the single function for small batches nor one tile for all
-        monkeypatch.setattr(_rows, "WHOLE", 0)
+        monkeypatch.setattr(_rows, "SMALL", 0)
         monkeypatch.setattr(_tiles, "WHOLE", 0)
         monkeypatch.setattr(_tiles, "CPU_TILE", 3)
     labels, ids, classes = CASES[case]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from counterpoint.errors import ShapeError, message
 from counterpoint.objectives._inputs import check_above, check_views
-from counterpoint.objectives._tiles import WHOLE
+from counterpoint.objectives._tiles import SMALL
 from counterpoint.objectives._unit import unit_rows
 from counterpoint.objectives.gather import gather, rank, world_size
 from counterpoint.objectives.kernel import Cycle, Key, Pairs
@@ -139,7 +139,7 @@ def small(embeddings: Sequence[Tensor], ids: Tensor | None, sides: int) -> bool:
     """Whether two views, ``sides`` of them joined, fit into one tile on one process: then `_small` has a short way."""
     check(embeddings, ids, None, None)
     first, second = embeddings[0], embeddings[1]
-    if len(embeddings) != 2 or world_size() > 1 or len(first) < 2 or (sides * len(first)) ** 2 > WHOLE:
+    if len(embeddings) != 2 or world_size() > 1 or len(first) < 2 or (sides * len(first)) ** 2 > SMALL:
         return False
     return first.requires_grad == second.requires_grad and first.dtype == second.dtype
 

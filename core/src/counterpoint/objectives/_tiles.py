@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 
 WHOLE = 1 << 22  # up to this many pairs the matrix is one tile (16 MiB), kept for the backward pass
+SMALL = (
+    1 << 20
+)  # up to this many pairs a whole step is one function (see `_small`), with a few more matrices of that size
 CPU_TILE = 512  # 512 x 512 float32 = 1 MiB: the tile stays in a core's second-level cache
 DEVICE_TILE = 4096  # elsewhere a launch costs more than the memory of a larger tile
 LISTED = 1 << 16  # from here on a sorted list of the left-out pairs beats comparing keys
