@@ -11,10 +11,10 @@ RESULTS ?= docs/results
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
 
-$(VENV)/.installed: pyproject.toml core/pyproject.toml plugins/vision/pyproject.toml plugins/graphrec/pyproject.toml apps/pyproject.toml
+$(VENV)/.installed: pyproject.toml core/pyproject.toml plugins/vision/pyproject.toml plugins/graphrec/pyproject.toml plugins/multimodal/pyproject.toml apps/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --group dev --group docs -e core -e plugins/vision -e plugins/graphrec -e 'apps[image-search,recommender]'
+	$(BIN)/python -m pip install --quiet --group dev --group docs -e core -e plugins/vision -e plugins/graphrec -e plugins/multimodal -e 'apps[image-search,recommender,picture-search]'
 	@touch $@
 
 demo: $(VENV)/.installed ## recommend films, then learn from images; measured, with pictures, in about five minutes
@@ -54,7 +54,7 @@ unit: $(VENV)/.installed ## the fast tests only
 lint: $(VENV)/.installed ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy core/src plugins/vision/src plugins/graphrec/src apps/src
+	$(BIN)/mypy core/src plugins/vision/src plugins/graphrec/src plugins/multimodal/src apps/src
 
 format: $(VENV)/.installed ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
@@ -71,7 +71,7 @@ claims: $(VENV)/.installed ## train methods and baselines over seeds; tables in 
 	COUNTERPOINT_RESULTS=$(RESULTS) $(BIN)/python -m pytest tests/claims -m claim -s
 
 wheels: $(VENV)/.installed ## build each distribution's wheel into dist/
-	$(BIN)/python -m pip wheel --quiet --no-deps -w dist ./core ./plugins/vision ./plugins/graphrec ./apps
+	$(BIN)/python -m pip wheel --quiet --no-deps -w dist ./core ./plugins/vision ./plugins/graphrec ./plugins/multimodal ./apps
 
 docs: $(VENV)/.installed ## regenerate the generated tables, and build the site into docs/_build
 	$(BIN)/python docs/generate.py

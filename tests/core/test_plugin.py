@@ -122,6 +122,18 @@ def test_parts_are_named_and_imported_only_when_used() -> None:
         plugin.part("encoders", "decodr")
 
 
+def test_parts_of_other_plugins_are_had_by_name(install) -> None:
+    part = Part("math:sqrt", "a root")
+    install(Point("weather", replace(GOOD, encoders={"tiny": part})))
+    assert plugins.borrowed("encoders", "weather/tiny") is part
+    with pytest.raises(ConfigError, match=r"'tiny' is not of the form plugin/part"):
+        plugins.borrowed("encoders", "tiny")
+    with pytest.raises(ConfigError, match=r"no encoders called 'tinny'.*tiny"):
+        plugins.borrowed("encoders", "weather/tinny")
+    with pytest.raises(PluginError, match="pip install counterpoint-sonar"):
+        plugins.borrowed("encoders", "sonar/tiny")
+
+
 def test_our_plugins_are_found_here() -> None:
     plugins.discover.cache_clear()
     assert "vision" in {f.name for f in plugins.discover() if f.works}

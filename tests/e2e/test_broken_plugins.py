@@ -90,7 +90,7 @@ def test_whoever_asks_for_one_is_told(name: str, site: Path, tmp_path: Path) -> 
 def test_recipes_and_new_plugin_live_with_them(site: Path, tmp_path: Path) -> None:
     done = counterpoint("recipes", site=site)
     assert done.returncode == 0
-    assert {line.split("/")[0] for line in done.stdout.splitlines()} == {"graphrec", "vision"}
+    assert {line.split("/")[0] for line in done.stdout.splitlines()} == {"graphrec", "multimodal", "vision"}
     done = counterpoint("new-plugin", "radar", site=site, cwd=tmp_path)
     assert "taken by plugin 'radar' of counterpoint-radar" in done.stderr
     assert list(tmp_path.iterdir()) == []

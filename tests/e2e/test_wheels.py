@@ -19,12 +19,14 @@ FOLDERS = {
     "counterpoint": "core",
     "counterpoint-vision": "plugins/vision",
     "counterpoint-graphrec": "plugins/graphrec",
+    "counterpoint-multimodal": "plugins/multimodal",
     "counterpoint-apps": "apps",
 }
 ENTRIES = {
     "counterpoint": "[console_scripts]\ncounterpoint = counterpoint.cli:main",
     "counterpoint-vision": "[counterpoint.plugins]\nvision = counterpoint_vision.plugin:plugin",
     "counterpoint-graphrec": "[counterpoint.plugins]\ngraphrec = counterpoint_graphrec.plugin:plugin",
+    "counterpoint-multimodal": "[counterpoint.plugins]\nmultimodal = counterpoint_multimodal.plugin:plugin",
     "counterpoint-apps": "[counterpoint.apps]\nimage-search = counterpoint_apps.image_search:app\n"
     "recommender = counterpoint_apps.recommender:app",
 }

@@ -85,6 +85,8 @@ class Plugin:
             measured by kNN and probes where there are labels, and by their geometry.
         thumbnail: function ``(sample, side) -> Picture or str`` that shows a sample to a person (see
             `counterpoint.report`); without it the report shows names.
+        decode: function ``(bytes, ...) -> value`` from a file's content to what a sample of the (first) modality holds;
+            ValueError, with the reason, where it cannot be read. For plugins of several modalities, and for uploads.
         report: name -> function ``(context) -> Section or None``: sections that the plugin adds to the report.
         requires: requirement strings checked before anything is imported, e.g. ``"timm>=1.0"``.
     """
@@ -100,6 +102,7 @@ class Plugin:
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     protocol: Part | None = None
     thumbnail: Part | None = None
+    decode: Part | None = None
     report: Mapping[str, Part] = field(default_factory=dict)
     requires: tuple[str, ...] = ()
 
@@ -227,3 +230,18 @@ def get(name: str) -> Plugin:
     if one.plugin is None:
         raise PluginError(f"Plugin {name!r} cannot be used: {one.problem}. To mend it: {one.remedy}") from one.cause
     return one.plugin
+
+
+def borrowed(kind: str, name: str) -> Part:
+    """A part of any installed plugin by ``plugin/part``: ``borrowed("encoders", "vision/tinyvit")``.
+
+    How a plugin of several modalities uses those of one, which it never imports.
+
+    Raises:
+        PluginError: the plugin is not installed, or broken.
+        ConfigError: the name has no slash, or the plugin no such part.
+    """
+    owner, slash, part = name.partition("/")
+    if not slash or not part:
+        raise ConfigError(f"{kind}: {name!r} is not of the form plugin/part, e.g. vision/tinyvit")
+    return get(owner).part(kind, part)

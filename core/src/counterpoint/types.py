@@ -84,7 +84,7 @@ class View:
     Attributes:
         data: ``(B, ...)`` tensor (or whatever the encoder of this modality takes).
         modality: name of the modality; an encoder with several towers picks the tower by it.
-        role: ``"global"`` or ``"local"`` (SwAV's and DINO's small crops).
+        role: ``"global"`` or ``"local"`` (SwAV's and DINO's small crops, CLIP-rocket's strongly augmented views).
     """
 
     data: Any
@@ -100,11 +100,14 @@ class Encoding:
         pooled: ``(B, D)``.
         tokens: ``(B, N, D')`` patch, point or step features, or None.
         mask: ``(B, N)`` bool, True where a token is real, or None when all are.
+        features: ``(B, F)``, what stands before the encoder's own projection to ``pooled``, where it has one (CLIP's
+            towers): further heads begin here.
     """
 
     pooled: Tensor
     tokens: Tensor | None = None
     mask: Tensor | None = None
+    features: Tensor | None = None
 
 
 @dataclass(slots=True)

@@ -369,6 +369,23 @@ def test_a_loss_on_tokens_alone_or_on_pooled_alone() -> None:
             torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 
+class Projecting(Net):
+    """Pooled is a projection of the features."""
+
+    def forward(self, view: View) -> Encoding:
+        found = super().forward(view)
+        return Encoding(self.last(found.pooled), found.tokens, found.mask, features=found.pooled)
+
+
+def test_features_before_a_projection_keep_their_gradients() -> None:
+    net, view = Projecting().double(), View(data(torch.float64), "x")
+    for pick in (lambda e: e.features.square().sum(), lambda e: (e.features * e.pooled).sum()):
+        wanted = torch.autograd.grad(pick(net(view)), list(net.parameters()))
+        found = torch.autograd.grad(pick(encode_in_chunks(net, view, MICRO, pooled_only=True)), list(net.parameters()))
+        for a, b in zip(found, wanted):
+            torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
 def test_what_cannot_be_cut_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"micro_batch: found 0; allowed: a whole number from 1"):
         encode_in_chunks(Net(), View(data(), "x"), 0)

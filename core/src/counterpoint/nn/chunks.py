@@ -84,7 +84,7 @@ class _Job:
     def encode(self, piece: Any, buffers: dict[str, Tensor] | None = None) -> Encoding:
         view = replace(self.view, data=piece)
         found: Encoding = functional_call(self.encoder, buffers, (view,)) if buffers else self.encoder(view)
-        return Encoding(found.pooled) if self.pooled_only else found
+        return replace(found, tokens=None, mask=None) if self.pooled_only else found
 
 
 class _State:
@@ -122,7 +122,7 @@ class _Repeated(torch.autograd.Function):
         whole = _joined(parts)
         if whole.mask is not None:
             ctx.mark_non_differentiable(whole.mask)
-        return whole.pooled, whole.tokens, whole.mask
+        return whole.pooled, whole.tokens, whole.mask, whole.features
 
     @staticmethod
     @once_differentiable
@@ -135,7 +135,8 @@ class _Repeated(torch.autograd.Function):
         start = 0
         for piece, state in zip(job.pieces, job.states):
             end = start + (rows.count(piece) or 0)
-            shares = [None if g is None else g[start:end] for g in gradients[:2]]
+            of_outputs = (gradients[0], gradients[1], gradients[3])  # a mask has none
+            shares = [None if g is None else g[start:end] for g in of_outputs]
             of_piece, found = _repeat(job, piece, state, buffers, shares)
             of_leaves += of_piece
             of_parameters.add(found)
@@ -152,7 +153,7 @@ def _repeat(
     with torch.enable_grad(), torch.random.fork_rng(devices=state.devices, device_type=state.kind), state.autocast():
         state.restore()
         encoding = job.encode(again, buffers)
-    pairs = [(a, b) for a, b in zip((encoding.pooled, encoding.tokens), gradients) if a is not None and b is not None]
+    pairs = [(a, b) for a, b in zip(_learnt(encoding), gradients) if a is not None and b is not None]
     wanted = [*(leaf for leaf in leaves if leaf.requires_grad), *job.parameters]
     outputs, directions = zip(*pairs)
     found: list[Tensor | None] = list(torch.autograd.grad(outputs, wanted, directions, allow_unused=True))
@@ -168,7 +169,7 @@ def _refuse_foreign(encoding: Encoding, parameters: Sequence[Tensor], leaves: Se
     """
     known = {id(tensor) for tensor in (*parameters, *leaves)}
     seen: set[Any] = {leaf.grad_fn for leaf in leaves}
-    ahead = [output.grad_fn for output in (encoding.pooled, encoding.tokens) if output is not None]
+    ahead = [output.grad_fn for output in _learnt(encoding) if output is not None]
     while ahead:
         node = ahead.pop()
         if node is None or node in seen:
@@ -206,18 +207,25 @@ def running_statistics(module: nn.Module) -> dict[str, Tensor]:
     return {f"{name}.{key}".lstrip("."): b.clone() for name, norm in norms.items() for key, b in norm.named_buffers()}
 
 
+def _learnt(encoding: Encoding) -> tuple[Tensor | None, ...]:
+    """What carries gradients, in the order of an encoding's fields."""
+    return encoding.pooled, encoding.tokens, encoding.features
+
+
 def _joined(parts: Sequence[Encoding]) -> Encoding:
     pooled = torch.cat([part.pooled for part in parts])
+    before = [part.features for part in parts if part.features is not None]
+    features = torch.cat(before) if before else None
     tokens = [part.tokens for part in parts if part.tokens is not None]
     if not tokens:
-        return Encoding(pooled)
+        return Encoding(pooled, features=features)
     if all(part.mask is None for part in parts):
-        return Encoding(pooled, torch.cat(tokens))
+        return Encoding(pooled, torch.cat(tokens), features=features)
     # A chunk without a mask among chunks with one: all its tokens are real.
     masks = [
         part.mask if part.mask is not None else _all_real(part.tokens) for part in parts if part.tokens is not None
     ]
-    return Encoding(pooled, torch.cat(tokens), torch.cat(masks))
+    return Encoding(pooled, torch.cat(tokens), torch.cat(masks), features)
 
 
 def _all_real(tokens: Tensor) -> Tensor:

@@ -76,6 +76,7 @@ plugin = Plugin(
         "vicreg": {"views": "byol"},
         "dino": {"views": "dino"},
     },
+    decode=Part("counterpoint_vision.data.decode:decode", "bytes of an image file -> uint8 (3, H, W)"),
     thumbnail=Part("counterpoint_vision.report:thumbnail", "the image, small"),
     report={"views": Part("counterpoint_vision.report:views", "training samples beside the views compared")},
     requires=("timm>=1.0", "torchvision>=0.21", "pillow>=10.1", "scikit-image>=0.22"),
