@@ -99,6 +99,10 @@ class Case(ABC):
     def __init__(self, model: str, split: Split, seed: int) -> None:
         self.model, self.split, self.seed = model, split, seed
 
+    def contrast(self, settings: dict[str, float]) -> None:
+        """Other settings of the contrast than `CONTRAST`'s, for what is trained from now on."""
+        CONTRAST[self.model] |= settings
+
     @abstractmethod
     def epoch(self, steps: int) -> dict[str, float]:
         """Train ``steps`` steps of an epoch; seconds that the whole epoch takes, without ranking."""

@@ -11,6 +11,8 @@ from counterpoint_graphrec.data import InteractionArrays, Interactions, MovieLen
 from recommenders.case import Split
 
 MOVIELENS = "movielens-100k"
+DRAWN = "douban-book, 3,000 users"
+"""The draw of the claims."""
 
 
 @functools.cache
@@ -19,11 +21,19 @@ def source(name: str) -> Split | str:
     if name == "generated":
         return generated(300, 200, 8000)
     try:
-        dataset: Interactions = (MovieLens if name == MOVIELENS else InteractionArrays)(name)
+        dataset: Interactions = _opened(name)
     except CounterpointError as error:
         return str(error).partition("\n")[0]
     parts = (dataset.pairs_of(split) for split in ("train", "val", "test"))
     return Split(*parts, dataset.n_users, dataset.n_items)
+
+
+def _opened(name: str) -> Interactions:
+    if name == MOVIELENS:
+        return MovieLens(name)
+    if name == DRAWN:
+        return InteractionArrays("douban-book", split="random", draw_users=3000, core=5)
+    return InteractionArrays(name)
 
 
 def generated(n_users: int, n_items: int, pairs: int, seed: int = 0) -> Split:
