@@ -140,8 +140,23 @@ def recommender_recall() -> str:
     found = _read("graphrec_recall")
     rows = []
     for key, one in found.items():
-        if key != "facts":
+        if "recall@20" in one:
             model, _, data = key.partition(" on ")
             trained = one["what"].partition(" after ")[2].split(", mean")[0]
             rows.append([data, model, trained, *(one["recall@20"].get(who, "") for who in JUDGED)])
     return table(["data", "model", "after", *(FRAMEWORKS[who] for who in JUDGED)], rows) if rows else ABSENT
+
+
+def recommender_noise() -> str:
+    """Recall and uniformity of XSimGCL by weight and noise, ours and the published code's."""
+    every = _read("graphrec_recall")
+    found: dict[str, Any] = next((one for key, one in every.items() if key.startswith("noise")), {})
+    rows = []
+    for setting, told in found.get("rows", {}).items():
+        weight, eps = (part.split()[1] for part in setting.split(", "))
+        cells = [f"{100 * told[who]['recall@20']:.2f}" if who in told else "" for who in ("ours", "selfrec")]
+        cells += [f"{told[who]['uniformity']:.3f}" if who in told else "" for who in ("ours", "selfrec")]
+        rows.append([weight, eps, *cells])
+    recall, even = "recall@20, %", "uniformity"
+    head = ["weight", "`eps`", f"{recall}: ours", "SELFRec", f"{even}: ours", "SELFRec"]
+    return table(head, rows) if rows else ABSENT

@@ -213,6 +213,7 @@ WRITERS: dict[str, Callable[[], str]] = {
     "bench-views-peers": benchmarks.views,
     "bench-recommenders": benchmarks.recommenders,
     "bench-recommender-recall": benchmarks.recommender_recall,
+    "bench-recommender-noise": benchmarks.recommender_noise,
     "demo": demo,
     "demo-films": ranked.films,
     "graphrec-noise": ranked.noise,
