@@ -34,8 +34,8 @@ WEIGHTS = tuple(f"--method.weight {value}" for value in ("0.01", "0.05", "0.1", 
 GRID = {"lightgcn": DECAYS, "sgl": WEIGHTS, "simgcl": WEIGHTS, "xsimgcl": WEIGHTS}
 """The trials of each model: four, of what matters most to it."""
 MODELS = ("lightgcn", "xsimgcl") if claims.SMOKE else tuple(GRID)
-STRENGTHS = ("0.2", "0.05")
-"""Weights of the contrast under which noise is varied: the default, and what val chose."""
+STRENGTHS = ("0.2", "0.05", "0.01")
+"""Weights of the contrast under which noise is varied: the default, what val chose, and little."""
 NOISE = ("0.0", "0.05", "0.1", "0.2", "0.5")
 
 
@@ -85,8 +85,14 @@ def test_contrast_between_noisy_embeddings_ranks_better(data: str) -> None:
     claims.expect(lambda: epochs["xsimgcl"] < 0.5 * epochs["lightgcn"], f"epochs to the best: {epochs}")
 
 
+@pytest.mark.xfail(
+    not claims.SMOKE,
+    reason="uniformity rises with the noise here, and in the published code too: see docs/results/graphrec.md",
+    raises=AssertionError,
+    strict=True,
+)
 def test_uniformity_falls_with_the_noise() -> None:
-    """At one seed and one number of epochs, at two weights; the row without noise is contrast between layers alone."""
+    """At one seed and one number of epochs, by weight; the row without noise is contrast between layers alone."""
     weights: dict[str, dict[str, dict[str, float]]] = {}
     for weight in STRENGTHS[:1] if claims.SMOKE else STRENGTHS:
         for noise in NOISE[:1] if claims.SMOKE else NOISE:
