@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +24,7 @@ _PLAIN = ("images", "image")
 _KEYS = ("codepoint", "id", "key", "name")
 _ALIASES, _KEYWORDS = "short_names", "keywords"
 """Columns of further texts, between bars: each alias is a caption, and all keywords together are one."""
+_JOINED = re.compile(r"_|(?<=[a-z])-(?=[a-z])")
 Pictures = dict[str, "list[bytes] | np.ndarray"]
 
 
@@ -134,7 +136,7 @@ class _Archive:
         values: dict[str, list[Any]] = {name: known[name].tolist() for name in names}
         self.captions = choose.texts(values, names, self.count)
         self.further = [
-            [*aliases.replace("_", " ").split("|"), keywords.replace("|", ", ")]
+            [*_JOINED.sub(" ", aliases).split("|"), keywords.replace("|", ", ")]
             for aliases, keywords in zip(self._text(_ALIASES, names), self._text(_KEYWORDS, names))
         ]
         self.names = self._names()

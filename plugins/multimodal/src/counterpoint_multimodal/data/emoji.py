@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, features
+from rich.console import Console
 from rich.progress import track
 
 from counterpoint.errors import ConfigError, DataError, message, nearest
@@ -134,13 +135,14 @@ def drawn(font: bytes, tables: dict[str, dict[str, Any]]) -> dict[str, Any]:
     english = tables["en"]
     pen = ImageFont.truetype(io.BytesIO(font), round(SIDE / _ADVANCE), layout_engine=ImageFont.Layout.RAQM)
     wanted = [emoji for emoji, facts in english.items() if facts["status"] == _QUALIFIED and _plain(emoji)]
-    known = [emoji for emoji in wanted if pen.getlength(emoji) < 1.2 * SIDE]  # wider: no one glyph for all of it
-    pictures = [_png(emoji, pen) for emoji in track(known, "Drawing emoji", transient=True)]
+    shown = track(wanted, "Drawing emoji", console=Console(stderr=True), transient=True)
+    pictures = {emoji: png for emoji in shown if (png := _png(emoji, pen)) is not None}
+    known = list(pictures)
     aliases = ["|".join(map(_spoken, english[emoji].get("alias", ()))) for emoji in known]
     named = {language: [_name(table.get(emoji)) for emoji in known] for language, table in tables.items()}
     return {
-        "image_png": np.frombuffer(b"".join(pictures), dtype=np.uint8),
-        "image_offset": np.cumsum([0, *map(len, pictures)]),
+        "image_png": np.frombuffer(b"".join(pictures.values()), dtype=np.uint8),
+        "image_offset": np.cumsum([0, *map(len, pictures.values())]),
         "codepoint": np.array(["-".join(f"{ord(character):04X}" for character in emoji) for emoji in known]),
         "short_names": np.array(aliases),
         **{f"name_{language}": np.array(names) for language, names in named.items()},
@@ -160,9 +162,14 @@ def _spoken(name: str) -> str:
     return name.strip(":").replace("_", " ")
 
 
-def _png(emoji: str, pen: ImageFont.FreeTypeFont) -> bytes:
+def _png(emoji: str, pen: ImageFont.FreeTypeFont) -> bytes | None:
+    """The picture, or None where the font has none, or several glyphs instead of one."""
+    if pen.getlength(emoji) > 1.2 * SIDE:
+        return None
     image = Image.new("RGB", (SIDE, SIDE), "white")
     ImageDraw.Draw(image).text((SIDE / 2, SIDE / 2), emoji, font=pen, anchor="mm", embedded_color=True)
+    if image.getextrema() == ((255, 255),) * 3:
+        return None
     file = io.BytesIO()
     image.save(file, "PNG")
     return file.getvalue()

@@ -182,7 +182,7 @@ class Pairs(Dataset):
         if self.parts is not None:
             known = np.isin(self.groups(), self.groups()[self.parts == 0])
             leaked = int((known & (self.parts > 0)).sum())
-            notes += [f"In the official val and test: {leaked:,} samples share either with train."] if leaked else []
+            notes += [f"In val and test: {leaked:,} samples share one with train."] if leaked else []
         return notes
 
 
