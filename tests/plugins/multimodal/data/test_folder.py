@@ -60,6 +60,13 @@ def test_official_folders(tmp_path):
     assert data.labels is None
 
 
+def test_names_that_say_nothing(tmp_path):
+    for number, one in enumerate(examples.drawings(3, side=8)):
+        one.image.save(tmp_path / f"{number:05d}.png")
+    with pytest.raises(DataError, match=r"caption: found none for 3 pictures; allowed: one for some of them at least"):
+        PairFolder(str(tmp_path))
+
+
 def test_nothing_to_open(tmp_path):
     with pytest.raises(DataError, match=r"no image in '.*' or below; allowed: files ending in"):
         PairFolder(str(tmp_path))
