@@ -93,8 +93,8 @@ def test_a_protocol_brings_its_own_chance_which_comes_last_and_is_never_the_best
         "| metric | learnt | floor | chance |",
         "| --- | ---: | ---: | ---: |",
         "| `recall@1` | **0.0100** | 0.0000 | 0.0200 |",
-        "| `std` | – | – | 0.0000 |",
         "| `texts` | 1,234 | – | – |",
+        "| `std` | – | – | 0.0000 |",
     ]
     assert list(with_chance(rows, 4)) == ["learnt", "floor", "chance"]
     assert list(with_chance({"learnt": {"rankme": 3.0}}, 4)) == ["learnt"]

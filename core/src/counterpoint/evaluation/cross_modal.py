@@ -1,8 +1,7 @@
 """Retrieval between two modalities: the texts of a picture, and the pictures of a text.
 
-A right answer is any row of the query's *group*: a picture's own texts, and those of every picture that shares its
-content or a text with it. Ranks are those of float32 cosines, equal ones go by the gallery's order, and memory is a tile
-of scores whatever the sizes.
+What is right is told pair by pair: a picture may have several texts, and a text several pictures. Ranks are those of
+float32 cosines, equal ones go by the gallery's order, and memory is a tile of scores whatever the sizes.
 """
 
 from __future__ import annotations
@@ -23,8 +22,7 @@ KS = (1, 5, 10)
 def cross_modal_retrieval(
     first: Tensor,
     second: Tensor,
-    first_groups: Tensor,
-    second_groups: Tensor,
+    right: Tensor,
     *,
     names: tuple[str, str] = ("image", "text"),
     ks: Sequence[int] = KS,
@@ -33,9 +31,9 @@ def cross_modal_retrieval(
 
     Args:
         first: ``(N, D)``, normalised here.
-        second: ``(M, D)``, normalised here; several rows may belong to one of the first's, and the other way round.
-        first_groups: ``(N,)`` whole numbers.
-        second_groups: ``(M,)`` whole numbers; rows of one group are right answers to each other.
+        second: ``(M, D)``, normalised here.
+        right: ``(P, 2)`` whole numbers: row of ``first``, row of ``second`` that belong together. In any order; a row
+            may have several partners.
         names: of the two modalities.
         ks: ranks.
 
@@ -44,29 +42,30 @@ def cross_modal_retrieval(
         without a right answer are left out.
 
     Raises:
-        ShapeError: shapes that do not fit, no query with a right answer, a row with NaN or infinity.
+        ShapeError: shapes that do not fit, no pair, a row with NaN or infinity.
         ConfigError: a K below 1.
 
     Source: Karpathy & Fei-Fei 2015; Radford et al. 2021 (several captions a picture: any counts).
     """
-    there = first_ranks(first, first_groups, second, second_groups)
-    back = first_ranks(second, second_groups, first, first_groups)
+    there, back = first_ranks(first, second, right), first_ranks(second, first, right.flip(1))
     return _both_ways(names, ks, [recall_at(there, k) for k in ks], [recall_at(back, k) for k in ks])
 
 
 def chance_recall(
-    first_groups: Tensor,
-    second_groups: Tensor,
-    *,
-    names: tuple[str, str] = ("image", "text"),
-    ks: Sequence[int] = KS,
+    sizes: tuple[int, int], right: Tensor, *, names: tuple[str, str] = ("image", "text"), ks: Sequence[int] = KS
 ) -> dict[str, float]:
     """What `cross_modal_retrieval` expects of a random order: exact, under the same names.
 
     Of ``n`` right answers among ``M``, one at least is among the first K with probability ``1 - C(M-n, K) / C(M, K)``.
+
+    Args:
+        sizes: rows of each side.
+        right: ``(P, 2)`` pairs, as there.
+        names: of the two modalities.
+        ks: ranks.
     """
-    there = [_hit_by_chance(_right(first_groups, second_groups), len(second_groups), k) for k in ks]
-    back = [_hit_by_chance(_right(second_groups, first_groups), len(first_groups), k) for k in ks]
+    counts = [torch.unique(side, return_counts=True)[1] for side in torch.unique(right, dim=0).T]
+    there, back = ([_hit_by_chance(n, size, k) for k in ks] for n, size in zip(counts, reversed(sizes)))
     return _both_ways(names, ks, there, back)
 
 
@@ -77,14 +76,13 @@ def _both_ways(names: tuple[str, str], ks: Sequence[int], there: list[float], ba
     return found | {f"recall@{k},{b}-to-{a}": y for k, y in zip(ks, back)}
 
 
-def first_ranks(queries: Tensor, query_groups: Tensor, gallery: Tensor, gallery_groups: Tensor) -> Tensor:
-    """1-based rank ``(Q,)`` int64 of each query's first right answer by cosine; 0 where the gallery has none.
+def first_ranks(queries: Tensor, gallery: Tensor, right: Tensor) -> Tensor:
+    """1-based rank ``(Q,)`` int64 of each query's first right answer by cosine; 0 where it has none.
 
     Args:
         queries: ``(Q, D)``, normalised here.
-        query_groups: ``(Q,)`` whole numbers.
         gallery: ``(M, D)``, normalised here.
-        gallery_groups: ``(M,)`` whole numbers; a row of the query's group is a right answer.
+        right: ``(P, 2)`` pairs: query, row of the gallery.
 
     Raises:
         ShapeError: shapes that do not fit, an empty gallery, a row with NaN or infinity.
@@ -92,19 +90,32 @@ def first_ranks(queries: Tensor, query_groups: Tensor, gallery: Tensor, gallery_
     rows = _check.features("gallery", gallery, dtype=torch.float32)
     asked = _check.features("queries", queries, dim=rows.shape[1], dtype=torch.float32).to(rows.device)
     _check.rows("gallery", rows, 1)
-    mine = _check.ids("query_groups", query_groups, len(asked), rows.device)
-    theirs = _check.ids("gallery_groups", gallery_groups, len(rows), rows.device)
+    pairs = _pairs(right, len(asked), len(rows)).to(rows.device)
     asked, rows = _check.unit(asked), _check.unit(rows)
+    ranks = torch.zeros(len(asked), dtype=torch.int64, device=rows.device)
     block = max(1, _SCORES // len(rows))
-    found = [
-        _first_of_block(asked[start : start + block] @ rows.T, mine[start : start + block, None] == theirs)
-        for start in range(0, len(asked), block)
-    ]
-    return torch.cat(found) if found else torch.empty(0, dtype=torch.int64, device=rows.device)
+    for start in range(0, len(asked), block):
+        here = pairs[(pairs[:, 0] >= start) & (pairs[:, 0] < start + block)]
+        scores = asked[start : start + block] @ rows.T
+        mask = torch.zeros_like(scores, dtype=torch.bool)
+        mask[here[:, 0] - start, here[:, 1]] = True
+        ranks[start : start + block] = _first_of_block(scores, mask)
+    return ranks
+
+
+def _pairs(right: Tensor, n: int, m: int) -> Tensor:
+    pairs = torch.as_tensor(right)
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.is_floating_point():
+        raise ShapeError(message("right", f"shape {tuple(pairs.shape)}, dtype {pairs.dtype}", "(P, 2) whole numbers"))
+    pairs = pairs.long()
+    if len(pairs) and (int(pairs.min()) < 0 or bool((pairs.amax(dim=0).cpu() >= torch.tensor([n, m])).any())):
+        low, high = pairs.amin(dim=0).tolist(), pairs.amax(dim=0).tolist()
+        raise ShapeError(message("right", f"rows {low} to {high}", f"rows from 0, below {n} and {m}"))
+    return pairs
 
 
 def _first_of_block(scores: Tensor, right: Tensor) -> Tensor:
-    """Ranks from ``(q, M)`` scores without a sort: what scores higher is counted, and what scores the same before it."""
+    """Ranks from ``(q, M)`` scores without a sort, by counting what scores higher, and what scores the same and stands before."""
     best, place = scores.masked_fill(~right, -torch.inf).max(dim=1, keepdim=True)
     above = (scores > best).sum(dim=1)
     tied = ((scores >= best).sum(dim=1) > above + 1).nonzero().flatten()
@@ -130,17 +141,8 @@ def recall_at(ranks: Tensor, k: int) -> float:
     _check.at_least("k", k)
     known = ranks[ranks > 0]
     if not len(known):
-        todo = "Check that the groups of both sides are numbers of the same things."
-        raise ShapeError(message("groups", "no query with a right answer in the gallery", "at least one", todo))
+        raise ShapeError(message("right", "no query with a right answer", "at least one"))
     return float((known <= k).double().mean())
-
-
-def _right(query_groups: Tensor, gallery_groups: Tensor) -> Tensor:
-    """How many right answers each query has, ``(Q,)``; queries without any are left out."""
-    values, counts = torch.unique(gallery_groups, return_counts=True)
-    place = torch.searchsorted(values, query_groups).clamp(max=len(values) - 1)
-    found = torch.where(values[place] == query_groups, counts[place], 0)
-    return found[found > 0]
 
 
 def _hit_by_chance(right: Tensor, size: int, k: int) -> float:

@@ -72,8 +72,8 @@ def uniformity(z: Tensor, t: float = 2.0, limit: int = 5000, seed: int = 0) -> f
 def modality_gap(a: Tensor, b: Tensor) -> float:
     """Distance of the centres of two clouds of unit vectors, ``||mean a - mean b||``: 0 to 2.
 
-    0: both modalities lie around one place. Contrast by itself leaves a gap: encoders begin in narrow cones of their own,
-    and a low temperature keeps these apart. A gap says nothing of how well the modalities match.
+    0: both modalities lie around one place. Contrast by itself leaves a gap: encoders begin in narrow cones of their
+    own, and a low temperature keeps these apart. A gap says nothing of how well the modalities match.
 
     Args:
         a: ``(N, D)`` embeddings of one modality, normalised here.
