@@ -45,8 +45,8 @@ def _histogram(image: Tensor) -> Tensor:
 class ColoursAndWords:
     """Ridge-regularised canonical correlation.
 
-    With ``A = (Cxx + l I)^-1/2``, ``B = (Cyy + l I)^-1/2`` and ``U S V^T = A Cxy B`` a picture becomes ``x A U S``, a text
-    ``y B V S``, and they are compared by cosine.
+    With ``A = (Cxx + l I)^-1/2``, ``B = (Cyy + l I)^-1/2`` and ``U S V^T = A Cxy B`` a picture becomes ``x A U S``, a
+    text ``y B V S``, and they are compared by cosine.
 
     Args:
         images: ``(P, H)`` features of the training pictures.

@@ -127,6 +127,11 @@ class Found:
 
 
 def pairs_of(dataset: Dataset) -> Pairs:
+    """The same dataset, which must be pictures with texts.
+
+    Raises:
+        ConfigError: it is another.
+    """
     if not isinstance(dataset, Pairs):
         raise ConfigError(message("dataset", type(dataset).__name__, "pictures with texts"))
     return dataset
