@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from counterpoint.errors import DataError, message, nearest
+from counterpoint.errors import DataError, message
+from counterpoint.sources.columns import column, plain
 
 IMAGE = (
     *("image", "image_path", "img", "img_path", "picture", "photo", "path", "file", "filename", "file_name"),
@@ -32,33 +33,9 @@ CAPTION = (
 LABEL = ("label", "class", "category", "target", "cls")
 
 
-def one(argument: str, asked: str | None, usual: Sequence[str], names: Sequence[str], where: str) -> str | None:
-    """The column that ``asked`` names, else the first of the ``usual`` ones that is there, else None.
-
-    Args:
-        argument: what an error calls the option.
-        asked: a column; "" for none; None for a guess.
-        usual: names that are looked for, in small letters.
-        names: those that there are.
-        where: what an error calls the data.
-
-    Raises:
-        DataError: the column that is asked for is not there.
-    """
-    if asked == "":
-        return None
-    if asked is not None:
-        if asked not in names:
-            todo = nearest(asked, names).strip()
-            raise DataError(message(argument, repr(asked), f"a column of {where}", todo))
-        return asked
-    known = {_plain(name): name for name in reversed(names)}
-    return next((known[name] for name in usual if name in known), None)
-
-
 def needed(argument: str, asked: str | None, usual: Sequence[str], names: Sequence[str], where: str) -> str:
-    """As `one`, and an error where there is none."""
-    found = one(argument, asked, usual, names, where)
+    """As `counterpoint.sources.columns.column`, and an error, which calls the data ``where``, if there is none."""
+    found = column(argument, asked, usual, names)
     if found is None:
         todo = f"Name it: {argument}=..."
         raise DataError(message(argument, f"{where} with {', '.join(names) or 'nothing'}", ", ".join(usual), todo))
@@ -100,11 +77,5 @@ def _split(value: Any) -> list[str]:
     return [] if value is None else [str(value)]
 
 
-def _plain(name: str) -> str:
-    """``"Image Path"`` -> ``"image_path"``, ``"productDisplayName"`` -> ``"product_display_name"``."""
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip())
-    return re.sub(r"[^0-9a-z]+", "_", spaced.lower()).strip("_")
-
-
 def _unnumbered(name: str) -> str:
-    return re.sub(r"_?\d+$", "", _plain(name))
+    return re.sub(r"_?\d+$", "", plain(name))

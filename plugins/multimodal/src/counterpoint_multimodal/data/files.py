@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-from functools import cached_property
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
+from counterpoint.sources.folders import fingerprints
 from counterpoint_multimodal.data.pairs import Pairs, Records
-
-DIGEST_FILES = 1_000
 
 
 class PairFiles(Pairs):
@@ -23,15 +19,5 @@ class PairFiles(Pairs):
     def _raw(self, index: int) -> bytes:
         return (self.root / self._names[index]).read_bytes()
 
-    def _fingerprint(self, index: int) -> bytes:
-        """The bytes of up to 1,000 files spread evenly over the set, else the size."""
-        path = self.root / self._names[index]
-        try:
-            whole = index in self._whole
-            return hashlib.blake2b(path.read_bytes()).digest() if whole else str(path.stat().st_size).encode()
-        except OSError:
-            return b"unreadable"
-
-    @cached_property
-    def _whole(self) -> frozenset[int]:
-        return frozenset(np.linspace(0, len(self) - 1, min(len(self), DIGEST_FILES)).astype(int).tolist())
+    def _fingerprints(self) -> Iterator[bytes]:
+        return fingerprints(self.root, self._names)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from counterpoint.errors import DataError, message
+from counterpoint.sources.columns import column
 from counterpoint_multimodal.data import columns as choose
 from counterpoint_multimodal.data.files import PairFiles
 from counterpoint_multimodal.data.pairs import Records
@@ -51,8 +52,8 @@ class PairTable(PairFiles):
         path = choose.needed("image", image, choose.IMAGE, names, where)
         rest = [name for name in names if name != path]
         written = choose.several("caption", caption, choose.CAPTION, rest, where)
-        classes = choose.one("label", label, choose.LABEL, [name for name in rest if name not in written], where)
-        split = choose.one("split", None, ("split",), rest, where)
+        classes = column("label", label, choose.LABEL, [name for name in rest if name not in written])
+        split = column("split", None, ("split",), rest)
         folder = place.parent if root is None else Path(root).expanduser()
         records = _records(columns, path, written, split, notes)
         records.labels = None if classes is None else records.columns[classes]
