@@ -76,7 +76,7 @@ class SLIP(Pair):
         self,
         encoder: Encoder,
         objective: Objective | None = None,
-        image_loss: ImageMethod | str = "simclr",
+        image_loss: str | ImageMethod = "simclr",
         weight: float = 1.0,
         image_options: dict[str, Any] | None = None,
         projector: HeadFactory | None = None,
