@@ -8,10 +8,24 @@ from counterpoint.plugin import Part, Plugin
 
 TOWERS = frozenset({"tokens", "modalities"})
 PAIR = "counterpoint.methods.pair:Pair"
-IDENTITY = {"class_path": "torch.nn.Identity"}
-"""The towers end in the space that both share: nothing stands between them and the objective."""
 
-BASIC: dict[str, Any] = {"batch_size": 256, "epochs": 30, "select": "recall@10", "patience": 8}
+
+def _made(path: str, **options: Any) -> dict[str, Any]:
+    return {"class_path": path, "init_args": options}
+
+
+def _pair(**options: Any) -> dict[str, Any]:
+    """The core's pair without projectors: the towers end in the space that both share."""
+    return _made("counterpoint.methods.pair.Pair", projector={"class_path": "torch.nn.Identity"}, **options)
+
+
+BASIC: dict[str, Any] = {
+    "batch_size": 256,
+    "epochs": 30,
+    "select": "recall@10",
+    "patience": 8,
+    "optimization": {"lr": 3e-3},
+}
 """What the recipes have in common."""
 
 plugin = Plugin(
@@ -49,6 +63,9 @@ plugin = Plugin(
         "pairs": Part("counterpoint_multimodal.views:PairViews", "the image and the text, each lightly augmented"),
         "rocket": Part(
             "counterpoint_multimodal.views:RocketViews", "a weak and several strong views of each (CLIP-rocket)"
+        ),
+        "slip": Part(
+            "counterpoint_multimodal.views:SLIPViews", "a weak view of each, and two strong ones of the image (SLIP)"
         ),
     },
     encoders={
@@ -94,10 +111,17 @@ plugin = Plugin(
         ),
     },
     recipes={
-        "clip": {**BASIC, "method": {"projector": IDENTITY}},
+        "clip": {**BASIC, "method": _pair()},
+        "siglip": {**BASIC, "method": _pair(objective={"class_path": "counterpoint.objectives.Sigmoid"})},
+        "rocket": {
+            **BASIC,
+            "views": "rocket",
+            "encoder": _made("counterpoint_multimodal.encoders.TwoTowers", local_heads=True),
+        },
+        "slip": {**BASIC, "views": "slip"},
     },
     protocol=Part(
-        "counterpoint_multimodal.protocol:Pairs", "retrieval both ways, classes by prompts, the modality gap"
+        "counterpoint_multimodal.protocol:PairRetrieval", "retrieval both ways, classes by prompts, the modality gap"
     ),
     thumbnail=Part("counterpoint_multimodal.report:thumbnail", "the picture, small, and its text"),
     report={"queries": Part("counterpoint_multimodal.report:queries", "what some texts find, and what some pictures")},
