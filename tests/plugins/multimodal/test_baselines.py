@@ -22,12 +22,20 @@ def batch(*images: Tensor) -> Batch:
 def test_a_histogram_has_the_share_of_each_colour_in_each_cell() -> None:
     image = torch.zeros(3, 30, 60, dtype=torch.uint8)
     image[0, :10, :20] = 255  # the first of nine cells is red
-    found = colours(batch(image, image[:, :15])).square().view(2, 9, 64)
+    found = colours(batch(image, image[:, :15]), cells=3).square().view(2, 9, 64)
     assert found[0, 0].nonzero().tolist() == [[3 * 16]]
     assert all(found[0, cell].nonzero().tolist() == [[0]] for cell in range(1, 9))
     torch.testing.assert_close(found.sum(dim=2), torch.full((2, 9), 1 / 9))
     # of half the picture red are two thirds of the rows
     assert [found[1, cell].nonzero().tolist() for cell in (0, 3, 6)] == [[[3 * 16]], [[3 * 16]], [[0]]]
+
+
+def test_a_whole_picture_has_one_histogram() -> None:
+    image = torch.full((3, 8, 8), 255, dtype=torch.uint8)
+    image[:, :2] = 0
+    found = colours(batch(image)).square()
+    assert found.shape == (1, 64)
+    assert found[0, [0, 63]].tolist() == pytest.approx([0.25, 0.75])
 
 
 def test_whitening_takes_variance_and_penalty_away() -> None:

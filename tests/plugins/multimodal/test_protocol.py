@@ -19,7 +19,7 @@ from counterpoint_multimodal.cases import gather
 from counterpoint_multimodal.data import PairTable
 from counterpoint_multimodal.data.examples import toy
 from counterpoint_multimodal.encoders import TwoTowers
-from counterpoint_multimodal.protocol import FLOOR, PairRetrieval
+from counterpoint_multimodal.protocol import PairRetrieval
 from counterpoint_multimodal.views import PairViews
 
 pytestmark = pytest.mark.unit
@@ -101,6 +101,7 @@ def test_val_never_sees_test(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Coloured, "__getitem__", lambda self, i: asked.add(i) or real(self, i))
     measured(oracle(45), data)
     assert asked == set(data.splits()["val"].tolist())
+    monkeypatch.setattr(protocol, "FLOORS", {"colours + words": 1})
     PairRetrieval().floors(data, "val", quick=False)
     assert asked == set(np.flatnonzero(np.arange(45) % 3 != 2).tolist())
     with pytest.raises(ConfigError, match="split: found 'train'"):
@@ -198,20 +199,22 @@ def drawings(tmp_path_factory: pytest.TempPathFactory) -> PairTable:
 def test_the_floor_beats_chance_and_its_penalty_is_chosen_on_val(
     drawings: PairTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("counterpoint_multimodal.baselines.CELLS", 1)  # small matrices
     rows = PairRetrieval().floors(drawings, "test", quick=False)
-    assert list(rows) == [FLOOR, "chance"]
-    floor, chance = rows.values()
+    assert list(rows) == ["colours + words", "3x3 colours + words", "chance"]
+    monkeypatch.setattr(protocol, "FLOORS", {"colours + words": 1})  # small matrices
+    floor, _, chance = rows.values()
     assert set(chance) == set(floor) - {"images", "texts"}
     assert floor["recall@1"] > 1.5 * chance["recall@1"]
     assert chance["zero_shot@1"] == pytest.approx(1 / 3)
     tried = []
     for penalty in PENALTIES:
         monkeypatch.setattr("counterpoint_multimodal.baselines.PENALTIES", (penalty,))
-        val, test = (PairRetrieval().floors(drawings, split, quick=False)[FLOOR] for split in ("val", "test"))
+        val, test = (
+            PairRetrieval().floors(drawings, split, quick=False)["colours + words"] for split in ("val", "test")
+        )
         tried.append((val["recall@10"], test))
     assert max(tried, key=lambda pair: pair[0])[1] == floor
-    assert set(PairRetrieval().floors(drawings, "test", quick=True)[FLOOR]) == set(floor)
+    assert set(PairRetrieval().floors(drawings, "test", quick=True)["colours + words"]) == set(floor)
 
 
 def test_real_towers_are_measured_and_twice_the_same(drawings: PairTable) -> None:
