@@ -22,9 +22,10 @@ from PIL import Image
 from browser import open_page
 from counterpoint import apps
 from counterpoint.errors import ConfigError, DataError
-from counterpoint_apps.image_search.index import PictureIndex
-from counterpoint_apps.image_search.searches import PER_PAGE, Searches
-from counterpoint_apps.image_search.serve import build_app
+from counterpoint_apps.image_search.encoder import open_index
+from counterpoint_apps.image_search.page import build
+from counterpoint_apps.pictures.searches import PER_PAGE
+from counterpoint_apps.pictures.serve import build_app
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -40,9 +41,8 @@ def served(photos: Path, run: Path, tmp_path: Path, update, monkeypatch: pytest.
     (photos / "secret.png").write_bytes((photos / ODD).read_bytes())  # after the index was made
     (tmp_path / "outside.png").write_bytes((photos / ODD).read_bytes())
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
-    index = PictureIndex(tmp_path / "index")
     listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(build_app(Searches(index, index.encoder()), 1), log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(build_app(open_index(tmp_path / "index"), build, 1), log_level="warning"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     deadline = time.monotonic() + 60

@@ -8,14 +8,13 @@ from itertools import islice
 from pathlib import Path
 
 from counterpoint.errors import DataError, message
-from counterpoint_apps.image_search.answers import Answer, show
-from counterpoint_apps.image_search.encoder import PictureEncoder
-from counterpoint_apps.image_search.index import PictureIndex
+from counterpoint_apps.image_search.encoder import ImageEncoder, open_index
+from counterpoint_apps.pictures.answers import Answer, show
+from counterpoint_apps.pictures.searches import Searches
+from counterpoint_apps.pictures.sheet import tile, tile_of_file
 from counterpoint_apps.shell import tell
-from counterpoint_vision.data.files import ImageFiles
 from counterpoint_vision.data.folder import scan
-from counterpoint_vision.tasks import Tile, contact_sheet
-from counterpoint_vision.tasks.sheet import SIDE
+from counterpoint_vision.tasks import contact_sheet
 
 CHUNK = 256
 ON_SHEET = 20  # queries on a contact sheet; more would be a picture that nobody can open
@@ -47,13 +46,12 @@ def query(
     absent = [os.fspath(image) for image in images if not image.exists()]
     if absent:
         raise DataError(message("images", ", ".join(absent), "picture files, or folders of them, that exist"))
-    index = PictureIndex(path)
-    encoder = index.encoder(run)
+    searches = open_index(path, run)
     shown: list[Answer] = []
     damaged: list[str] = []
 
     def answers() -> Iterator[Answer]:
-        for answer in _search(index, encoder, _expanded(images), k, exact, damaged):
+        for answer in _search(searches, _expanded(images), k, exact, damaged):
             if len(shown) < ON_SHEET:
                 shown.append(answer)
             yield answer
@@ -63,26 +61,24 @@ def query(
         tell(f"left out: {text}")
     if not shown:
         raise DataError(message("images", "none that can be read", "at least one readable picture"))
-    tell(f"{index.how()}{' (compared with all: --exact)' if exact else ''}")
+    tell(f"{searches.index.how()}{' (compared with all: --exact)' if exact else ''}")
     if sheet is not None:
-        _draw(index, shown, sheet)
+        _draw(searches, shown, sheet)
         tell(f"Neighbours as a picture: {sheet}")
 
 
 def _search(
-    index: PictureIndex,
-    encoder: PictureEncoder,
+    searches: Searches[ImageEncoder],
     files: Iterator[Path],
     k: int,
     exact: bool | None,
     damaged: list[str],
 ) -> Iterator[Answer]:
     while chunk := list(islice(files, CHUNK)):
-        found = encoder.embed(encoder.files(Path(), [str(file) for file in chunk]))
+        found = searches.encoder.embed(searches.encoder.files(Path(), [str(file) for file in chunk]))
         damaged += [f"{one.name}: {one.reason}" for one in found.damaged]
         for place, vector in zip(found.index.tolist(), found.features.numpy()):
-            hits = index.store.search(vector, k, exact)
-            yield Answer(str(chunk[place]), hits.keys, hits.scores.tolist())
+            yield Answer(str(chunk[place]), searches.hits(vector, k, exact))
 
 
 def _expanded(images: Iterable[Path]) -> Iterator[Path]:
@@ -97,15 +93,7 @@ def _expanded(images: Iterable[Path]) -> Iterator[Path]:
             yield image
 
 
-def _draw(index: PictureIndex, answers: list[Answer], sheet: Path) -> None:
-    queries = [tile(Path(), answer.query) for answer in answers]
-    rows = [[tile(index.folder, path, s) for path, s in zip(answer.paths, answer.scores)] for answer in answers]
+def _draw(searches: Searches[ImageEncoder], answers: list[Answer], sheet: Path) -> None:
+    queries = [tile_of_file(answer.query) for answer in answers]
+    rows = [[tile(searches.source, hit.key, hit.score) for hit in answer.hits] for answer in answers]
     contact_sheet(queries, rows, sheet, "Nearest neighbours")
-
-
-def tile(root: Path, path: str, score: float | None = None) -> Tile:
-    """A tile of a file, or a blank one where it is gone by now."""
-    try:
-        return Tile.of(ImageFiles(root, [path], None, None, max_side=2 * SIDE), 0, score)
-    except DataError:
-        return Tile.missing(f"{path} (gone)", score)
