@@ -18,18 +18,6 @@ from counterpoint_vision.views.base import ImageViews
 class ImageEncoder(PictureEncoder):
     """An image encoder with the views that prepare its pictures."""
 
-    views: ImageViews
-
-    @property
-    def dim(self) -> int:  # type: ignore[override]  # what the base has as an attribute is here the encoder's
-        """Width of a picture's vector."""
-        return self.encoder.dim
-
-    @property
-    def side(self) -> int:
-        """See `PictureEncoder.side`."""
-        return self.views.augmentations[0].size
-
     @classmethod
     def check_run(cls, run: Run) -> None:
         """See `PictureEncoder.check_run`."""

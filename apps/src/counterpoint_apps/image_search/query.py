@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from counterpoint.errors import DataError, message
 from counterpoint_apps.image_search.encoder import ImageEncoder, open_index
 from counterpoint_apps.pictures.answers import Answer, show
+from counterpoint_apps.pictures.files import embedded, present
 from counterpoint_apps.pictures.searches import Searches
 from counterpoint_apps.pictures.sheet import tile, tile_of_file
 from counterpoint_apps.shell import tell
-from counterpoint_vision.data.folder import scan
 from counterpoint_vision.tasks import contact_sheet
 
-CHUNK = 256
 ON_SHEET = 20  # queries on a contact sheet; more would be a picture that nobody can open
 
 
@@ -43,18 +40,18 @@ def query(
     Raises:
         DataError: no index, a damaged one, a file that is missing, or no picture that can be read.
     """
-    absent = [os.fspath(image) for image in images if not image.exists()]
-    if absent:
-        raise DataError(message("images", ", ".join(absent), "picture files, or folders of them, that exist"))
+    present(images)
     searches = open_index(path, run)
     shown: list[Answer] = []
     damaged: list[str] = []
 
     def answers() -> Iterator[Answer]:
-        for answer in _search(searches, _expanded(images), k, exact, damaged):
-            if len(shown) < ON_SHEET:
-                shown.append(answer)
-            yield answer
+        for paths, vectors in embedded(searches.encoder, images, damaged):
+            for picture, vector in zip(paths, vectors):
+                answer = Answer(picture, searches.hits(vector, k, exact))
+                if len(shown) < ON_SHEET:
+                    shown.append(answer)
+                yield answer
 
     show(answers(), form)
     for text in damaged:
@@ -65,32 +62,6 @@ def query(
     if sheet is not None:
         _draw(searches, shown, sheet)
         tell(f"Neighbours as a picture: {sheet}")
-
-
-def _search(
-    searches: Searches[ImageEncoder],
-    files: Iterator[Path],
-    k: int,
-    exact: bool | None,
-    damaged: list[str],
-) -> Iterator[Answer]:
-    while chunk := list(islice(files, CHUNK)):
-        found = searches.encoder.embed(searches.encoder.files(Path(), [str(file) for file in chunk]))
-        damaged += [f"{one.name}: {one.reason}" for one in found.damaged]
-        for place, vector in zip(found.index.tolist(), found.features.numpy()):
-            yield Answer(str(chunk[place]), searches.hits(vector, k, exact))
-
-
-def _expanded(images: Iterable[Path]) -> Iterator[Path]:
-    """Files as they are, folders as the pictures below them."""
-    for image in images:
-        if image.is_dir():
-            try:
-                yield from (image / name for name in sorted(scan(image)))
-            except OSError as error:
-                raise DataError(message("images", f"{image}: {error.strerror}", "a folder that can be read")) from None
-        else:
-            yield image
 
 
 def _draw(searches: Searches[ImageEncoder], answers: list[Answer], sheet: Path) -> None:

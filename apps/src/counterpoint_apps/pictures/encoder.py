@@ -10,10 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
+
 from counterpoint.errors import DataError, message
 from counterpoint.parts import Dataset, Encoder, Views
 from counterpoint.run import Run
 from counterpoint.training.embedding import Embedded, embed, encode_with
+from counterpoint.types import Batch
 from counterpoint_vision.data.files import ImageFiles
 
 BATCH = 64
@@ -58,18 +61,15 @@ class PictureEncoder(ABC):
     Attributes:
         dim: width of a picture's vector.
         max_side: a picture with a longer shorter side may be read smaller.
+        run: the run that it is of, or None.
     """
 
-    dim: int
+    run: Run | None = None
 
     def __init__(self, encoder: Encoder, views: Views, origin: Origin) -> None:
         self.encoder, self.views, self.origin = encoder, views, origin
-        self.max_side = math.ceil(ROOM * self.side)
-
-    @property
-    @abstractmethod
-    def side(self) -> int:
-        """Pixels of the plain view's side."""
+        self.dim = encoder.dim
+        self.max_side = math.ceil(ROOM * _side(views))
 
     @classmethod
     @abstractmethod
@@ -91,7 +91,9 @@ class PictureEncoder(ABC):
         run = Run(path)
         cls.check_run(run)
         files = (path / "encoder" / "config.json", path / "encoder" / "model.safetensors")
-        return cls(run.encoder, run.views, Origin(run=str(path.resolve()), fingerprint=digest(*files)))
+        made = cls(run.encoder, run.views, Origin(run=str(path.resolve()), fingerprint=digest(*files)))
+        made.run = run
+        return made
 
     @classmethod
     def of(cls: type[Made], origin: Origin) -> Made:
@@ -146,6 +148,13 @@ class PictureEncoder(ABC):
     def files(self, root: Path, paths: Sequence[str]) -> ImageFiles:
         """Picture files as a dataset, read no larger than the encoder can use."""
         return ImageFiles(root, list(paths), None, None, self.max_side)
+
+
+def _side(views: Views) -> int:
+    """Pixels of the plain view's side."""
+    number = torch.zeros(1, dtype=torch.int64)
+    (view,) = views.plain(Batch({"image": torch.zeros(1, 3, 8, 8, dtype=torch.uint8)}, number, number))
+    return int(view.data.shape[-1])
 
 
 def described(origin: Origin) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from counterpoint_vision.data.files import ImageFiles
 from counterpoint_vision.data.folder import scan
 
 State = tuple[int, int]
-"""What shows at a glance that a picture may have changed: a file's size and time of change (ns)."""
+"""What shows at a glance that a picture or its caption may have changed: of a file its size and time (ns)."""
 
 
 class Source(ABC):

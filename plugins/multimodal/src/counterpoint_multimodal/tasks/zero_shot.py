@@ -38,7 +38,9 @@ def prompts(classes: Sequence[str], templates: Sequence[str] = TEMPLATES) -> tup
     """
     wrong = [template for template in templates if template.count("{}") != 1]
     if not templates or wrong:
-        raise ConfigError(message("templates", repr(wrong[0]) if wrong else "none", 'each with one {}, "a photo of a {}"'))
+        raise ConfigError(
+            message("templates", repr(wrong[0]) if wrong else "none", 'each with one {}, "a photo of a {}"')
+        )
     names = [" ".join(name.replace("_", " ").split()) for name in classes]
     if not all(names) or not names:
         raise DataError(message("classes", "an empty name" if names else "none", "names"))
