@@ -97,7 +97,7 @@ plugin = Plugin(
         "clip": {**BASIC, "method": {"projector": IDENTITY}},
     },
     protocol=Part(
-        "counterpoint_multimodal.protocol:Pairs", "retrieval both ways, classes by prompts, the modality gap"
+        "counterpoint_multimodal.protocol:PairRetrieval", "retrieval both ways, classes by prompts, the modality gap"
     ),
     thumbnail=Part("counterpoint_multimodal.report:thumbnail", "the picture, small, and its text"),
     report={"queries": Part("counterpoint_multimodal.report:queries", "what some texts find, and what some pictures")},
