@@ -156,8 +156,9 @@ def open_source(run: Run, source: str | None, options: Mapping[str, Any] | None 
     options = {key: value for key, value in (options or {}).items() if value is not None}
     if place.is_dir() and not options:
         return Folder.checked(place)
-    own = not options and name == str(run.config["data"])
-    described = {"data": str(place.resolve()) if place.exists() else name, "own": own, "options": options}
+    name = str(place.resolve()) if place.exists() else name
+    own = not options and name in (run.config["data"], str(Path(run.config["data"]).resolve()))
+    described = {"data": name, "own": own, "options": options}
     if own:
         return Samples(run.open(), described)
     kind = dataset_class(run.plugin, name)

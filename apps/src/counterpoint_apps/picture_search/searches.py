@@ -51,13 +51,13 @@ class WordSearches(Searches[PairEncoder]):
         """
         text = self.encoder.words([words]) if words else None
         picture = None if image is None else torch.from_numpy(image)[None]
-        return self.near(self.query(text, picture, weight)[0], words, key)
+        return self.near(self.query(text, picture, weight)[0], words, key, picture is not None)
 
     def everything(self) -> Iterator[tuple[list[str], np.ndarray]]:
         """Pieces of keys with their vectors ``(n, D)``: the whole index."""
         for keys, _, vectors in self.index.store.read(vectors=True):
             assert vectors is not None
-            yield keys, vectors
+            yield keys, vectors.copy()  # Arrow's memory may not be written to, and torch warns of such
 
     def some(self) -> Found:
         """A few pictures of the index, the same ones each time, drawn from all of it."""

@@ -25,8 +25,9 @@ class Found:
     """A search's hits, for one visitor.
 
     Attributes:
-        title: what was searched for.
+        title: what was searched for, in words.
         key: the picture of the index that was searched for, or "".
+        picture: whether a picture was searched for, of the index or not.
         hits: the nearest first.
         page: which page is shown, from 0.
         least: least score that is shown.
@@ -34,6 +35,7 @@ class Found:
 
     title: str = ""
     key: str = ""
+    picture: bool = False
     hits: list[Hit] = field(default_factory=list)
     page: int = 0
     least: float = -1.0
@@ -71,9 +73,9 @@ class Searches(Generic[EncoderT]):
     def __init__(self, index: PictureIndex, source: Source, encoder: EncoderT) -> None:
         self.index, self.source, self.encoder = index, source, encoder
 
-    def near(self, vector: np.ndarray, title: str, key: str = "") -> Found:
-        """What is near to a ``(D,)`` vector; ``title`` and ``key`` say what that is."""
-        return Found(title, key, self.hits(vector, MOST))
+    def near(self, vector: np.ndarray, title: str, key: str = "", picture: bool = True) -> Found:
+        """What is near to a ``(D,)`` vector; the rest says what that is, as in `Found`."""
+        return Found(title, key, picture, self.hits(vector, MOST))
 
     def hits(self, vector: np.ndarray, k: int, exact: bool | None = None) -> list[Hit]:
         """The ``k`` nearest to a ``(D,)`` vector; ``exact`` as `Store.search` has it."""
