@@ -52,7 +52,8 @@ class Seen:
 
     def strong(self) -> list[tuple[int, int]]:
         """The strong ones of these; none where only weak views are made."""
-        return list(product(range(1, len(self.features[0])), repeat=2))
+        numbers = range(1, len(self.features[0]))
+        return list(product(numbers, numbers))
 
 
 class Extra(nn.Module, ABC):
@@ -205,7 +206,7 @@ class SwALIP(Extra):
     def _assign(self, rows: list[Tensor], prototypes: list[Tensor], temperature: float | Tensor) -> Result:
         number = len(rows)
         everyone = [gather(prototype) for prototype in prototypes]
-        scores = {(i, j): rows[i] @ everyone[j].T for i, j in product(range(number), repeat=2)}
+        scores = {(i, j): rows[i] @ everyone[j].T for i, j in product(range(number), range(number))}
         codes = {pair: sinkhorn(score, self.epsilon, self.iterations) for pair, score in scores.items()}
         results = []
         for i, j in scores:

@@ -100,9 +100,10 @@ class SLIP(Pair):
         image = self._image_step(strong, batch)
         parts = {"contrast": contrast.loss.detach(), "image": image.loss.detach(), **contrast.parts}
         parts |= {f"image_{name}": value for name, value in image.parts.items()}
-        known = contrast.chance is not None and image.chance is not None
-        chance = contrast.chance + self.weight * image.chance if known else None
-        return Step(contrast.loss + self.weight * image.loss, parts, contrast.pair, chance)
+        loss, chance = contrast.loss + self.weight * image.loss, None
+        if contrast.chance is not None and image.chance is not None:
+            chance = contrast.chance + self.weight * image.chance
+        return Step(loss, parts, contrast.pair, chance)
 
     def _image_step(self, views: list[View], batch: Batch) -> Step:
         self.image.micro_batch, self.image.total_steps = self.micro_batch, self.total_steps
