@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from PIL import Image
@@ -16,12 +16,30 @@ from counterpoint.run import Run
 from counterpoint.training.config import dataset_class
 from counterpoint.types import Damaged, Sample
 from counterpoint_apps.pictures.sources import Folder, Source, State, media_type
+from counterpoint_multimodal.data.captions import clean
 from counterpoint_multimodal.data.files import PairFiles
+from counterpoint_multimodal.data.folder import words
 from counterpoint_multimodal.data.pairs import Pairs
 from counterpoint_vision.data.files import ImageFiles
 
 CAPTIONS = 3
 """Captions of a picture that are shown."""
+
+
+class CaptionedFolder(Folder):
+    """A folder whose files' names, or text files beside them, say what they show."""
+
+    def captions(self, keys: Sequence[str]) -> Sequence[str]:
+        """See `Source.captions`."""
+        return [self._caption(PurePosixPath(key)) for key in keys]
+
+    def _caption(self, key: PurePosixPath) -> str:
+        try:
+            with (self.root / key.with_suffix(".txt")).open(encoding="utf-8-sig", errors="replace") as beside:
+                lines = [clean(line) for line in beside]
+        except OSError:
+            lines = []
+        return _joined([line for line in lines if line] or [words(key.stem)])
 
 
 class Samples(Source):
@@ -112,7 +130,7 @@ class Samples(Source):
         return [self._caption(key) for key in keys]
 
     def _caption(self, key: str) -> str:
-        return " · ".join(self.pairs.captions[self._places[key]][:CAPTIONS])
+        return _joined(self.pairs.captions[self._places[key]])
 
 
 class _Pictures(Dataset):
@@ -139,6 +157,10 @@ class _Pictures(Dataset):
         return self.pairs.digest()
 
 
+def _joined(captions: Sequence[str]) -> str:
+    return " · ".join(captions[:CAPTIONS])
+
+
 def open_source(run: Run, source: str | None, options: Mapping[str, Any] | None = None) -> Source:
     """What ``index`` was asked to index.
 
@@ -154,8 +176,10 @@ def open_source(run: Run, source: str | None, options: Mapping[str, Any] | None 
     name = str(run.config["data"]) if source is None else source
     place = Path(name).expanduser()
     options = {key: value for key, value in (options or {}).items() if value is not None}
-    if place.is_dir() and not options:
-        return Folder.checked(place)
+    if place.is_dir():
+        if options:
+            raise ConfigError(message(f"--{min(options)}", f"a folder, {name}", "a source with columns: a table"))
+        return CaptionedFolder.checked(place)
     name = str(place.resolve()) if place.exists() else name
     own = not options and name in (run.config["data"], str(Path(run.config["data"]).resolve()))
     described = {"data": name, "own": own, "options": options}
@@ -171,5 +195,5 @@ def open_source(run: Run, source: str | None, options: Mapping[str, Any] | None 
 def source_of(run: Run, described: Mapping[str, Any]) -> Source:
     """The source of an index, opened again; raises as `open_source`."""
     if "folder" in described:
-        return Folder.of(described)
+        return CaptionedFolder.of(described)
     return open_source(run, None if described["own"] else described["data"], described["options"])
