@@ -19,7 +19,14 @@ COUNT = 54
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that has learnt the colours of `COUNT` drawings; their table, pairs.csv, is beside it."""
     place = tmp_path_factory.mktemp("pairs")
-    settings = {"epochs": 60, "batch_size": 16, "select": None, "tensorboard": False, "progress": False}
+    settings = {
+        "epochs": 60,
+        "batch_size": 16,
+        "select": None,
+        "patience": None,
+        "tensorboard": False,
+        "progress": False,
+    }
     cp.pretrain(
         "multimodal/clip",
         data=toy(place, COUNT)["source"],

@@ -100,9 +100,7 @@ def test_stopped_it_goes_on(catalogue: Path, bring: Callable[..., str], monkeypa
     assert "22 new, 32 unchanged" in bring(catalogue)
 
 
-def test_what_is_wrong_is_named(
-    run: Path, catalogue: Path, bring: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_wrong_is_named(catalogue: Path, bring: Callable[..., str], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is nothing that plugin 'multimodal' opens"):
         bring("no-such-set")
     with pytest.raises(DataError, match="nosuch"):
@@ -110,11 +108,13 @@ def test_what_is_wrong_is_named(
     with pytest.raises(ConfigError, match="--caption: found a folder"):
         bring(catalogue.parent, "--caption", "title")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="no picture in .*empty or below"):
+    with pytest.raises(DataError, match=r"no picture in .*empty or below"):
         bring(tmp_path / "empty")
     bring(catalogue)
     with pytest.raises(DataError, match=r"which is of data .*pairs.csv; allowed: one of .*images"):
         bring(catalogue.parent / "images")
     catalogue.unlink()
+    words = ["picture-search", "search", "red", "--index", str(tmp_path / "index")]
+    assert apps.main(words) == 0, "without its table the index can be searched, but not looked at"
     with pytest.raises(ConfigError, match="There is no file or folder"):
-        apps.main(["picture-search", "search", "red", "--index", str(tmp_path / "index")])
+        apps.main([*words, "--sheet", str(tmp_path / "sheet.png")])

@@ -70,7 +70,7 @@ def test_classes_that_are_only_named(app: Call, catalogue: Path, tmp_path: Path)
     few = [catalogue.parent / "images" / "000.png", tmp_path / "broken.png"]
     printed = app("classify", *few, "--classes", tmp_path / "classes.txt", "--template", "a {} thing", "--json")
     (answer,) = json.loads(printed[: printed.index("left out")])
-    assert [one["class"] for one in answer["classes"]][0] == "red" and len(answer["classes"]) == 2
+    assert answer["classes"][0]["class"] == "red" and len(answer["classes"]) == 2
     assert "left out" in printed and "broken.png: not an image" in printed and "red: 1" in printed
 
 
@@ -92,7 +92,7 @@ def test_what_is_wrong_is_named(index: Path, catalogue: Path, tmp_path: Path) ->
     for kind, expected, words in wrong:
         with pytest.raises(kind, match=expected):
             apps.main(["picture-search", *map(str, words), "--index", str(index)])
-    with pytest.raises(DataError, match="no index at .*index FOLDER --run RUN"):
+    with pytest.raises(DataError, match=r"no index at .*index FOLDER --run RUN"):
         apps.main(["picture-search", "search", "red", "--index", str(tmp_path / "no")])
 
 

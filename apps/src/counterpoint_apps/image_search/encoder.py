@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from counterpoint.errors import ConfigError, message
@@ -52,4 +53,4 @@ def open_index(path: Path, run: Path | None = None) -> Searches[ImageEncoder]:
         DataError: no index, a damaged one, or its encoder is gone or another.
     """
     index = PictureIndex(path)
-    return Searches(index, Folder.of(index.described), ImageEncoder.that_made(index.origin, run))
+    return Searches(index, partial(Folder.of, index.described), ImageEncoder.that_made(index.origin, run))

@@ -44,9 +44,7 @@ class Page:
             with gr.Row(elem_classes="search"):
                 with gr.Column(scale=1, min_width=260, elem_classes="side"):
                     picture = upload_box(200)
-                    weight = gr.Slider(
-                        0, 1, 0.5, step=0.05, label="With both: picture ← → words", elem_id="weight", buttons=[]
-                    )
+                    weight = gr.Slider(0, 1, 0.5, step=0.05, label="Weight of the words", elem_id="weight", buttons=[])
                     status = gr.HTML("", elem_id="status")
                 with gr.Column(scale=4, min_width=320):
                     parts = grid(state, status, self.show(self.some)[1], self.show)
@@ -88,7 +86,8 @@ class Page:
         """An idea, *More like this*, or the cross beside the chosen picture."""
         try:
             if getattr(event, "words", None):
-                return *self.show(self._found(str(event.words), None, weight, "")), str(event.words), gr.skip()
+                found = self._found(str(event.words), None, weight, "")
+                return *self.show(found), str(event.words), gr.update(value=None)
             if getattr(event, "key", None):
                 near = self._found("", None, weight, str(event.key))
                 return *self.show(near), "", gr.update(value=None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 
@@ -78,8 +78,8 @@ def open_index(path: Path, run: Path | None = None) -> WordSearches:
     """Searches in the index at ``path``; ``run`` says where its run lies now.
 
     Raises:
-        DataError: no index, a damaged one, its encoder is gone or another, or its source is gone.
+        DataError: no index, a damaged one, or its encoder is gone or another.
     """
     index = PictureIndex(path)
     encoder = PairEncoder.that_made(index.origin, run)
-    return WordSearches(index, source_of(encoder.run, index.described), encoder)
+    return WordSearches(index, partial(source_of, encoder.run, index.described), encoder)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -66,12 +68,18 @@ class Searches(Generic[EncoderT]):
 
     Args:
         index: to search in.
-        source: of its pictures.
+        open_source: opens the source of its pictures, which only those need who look at them.
         encoder: that made it.
     """
 
-    def __init__(self, index: PictureIndex, source: Source, encoder: EncoderT) -> None:
-        self.index, self.source, self.encoder = index, source, encoder
+    def __init__(self, index: PictureIndex, open_source: Callable[[], Source], encoder: EncoderT) -> None:
+        self.index, self.encoder = index, encoder
+        self._open_source = open_source
+
+    @cached_property
+    def source(self) -> Source:
+        """The source of the pictures, opened when it is first asked for."""
+        return self._open_source()
 
     def near(self, vector: np.ndarray, title: str, key: str = "", picture: bool = True) -> Found:
         """What is near to a ``(D,)`` vector; the rest says what that is, as in `Found`."""

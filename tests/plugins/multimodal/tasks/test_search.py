@@ -55,9 +55,7 @@ def test_the_order_is_that_of_weighted_standard_scores(
     assert found.indices.tolist() == expected.tolist()
 
 
-def test_the_picture_does_not_decide_alone(
-    gallery: torch.Tensor, queries: tuple[torch.Tensor, torch.Tensor]
-) -> None:
+def test_the_picture_does_not_decide_alone(gallery: torch.Tensor, queries: tuple[torch.Tensor, torch.Tensor]) -> None:
     """At one half both sides are followed alike, though the picture's scores spread more widely."""
     task = PictureSearch().fit(gallery)
     both = task.query(*queries, weight=0.5)
