@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from counterpoint_multimodal.tasks.search import Matches, PictureSearch
 from counterpoint_multimodal.tasks.zero_shot import TEMPLATES, ZeroShot
 
-__all__ = ["TEMPLATES", "ZeroShot"]
+__all__ = ["TEMPLATES", "Matches", "PictureSearch", "ZeroShot"]
