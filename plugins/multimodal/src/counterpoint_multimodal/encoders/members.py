@@ -135,7 +135,7 @@ def from_run(run: str) -> tuple[Encoder, Views]:
         RunError: the run is missing, unfinished or damaged.
     """
     encoder, views, _, _ = load_encoder(Path(run) / "encoder")
-    return encoder, views
+    return encoder.requires_grad_(True), views
 
 
 def described(run: str) -> tuple[str, dict[str, Any]]:
