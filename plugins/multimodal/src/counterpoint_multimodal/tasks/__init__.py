@@ -1,8 +1,9 @@
-"""What encoders of pictures and texts are good for."""
+"""What embeddings of pictures and texts are good for."""
 
 from __future__ import annotations
 
 from counterpoint_multimodal.tasks.compositions import Compositions, compose
 from counterpoint_multimodal.tasks.grounding import Grounded, Grounding
+from counterpoint_multimodal.tasks.zero_shot import TEMPLATES, ZeroShot
 
-__all__ = ["Compositions", "Grounded", "Grounding", "compose"]
+__all__ = ["TEMPLATES", "Compositions", "Grounded", "Grounding", "ZeroShot", "compose"]
