@@ -33,6 +33,7 @@ class ClassPrompts:
     def __init__(self, encoder: Any, names: Sequence[str], context: str, chunk: int = 512) -> None:
         self.names = _checked(names)
         self.encoder, self.chunk = encoder, chunk
+        context = " ".join(context.split())
         ids, self.mask = encoder.tokenize([f"{context} {name}." for name in self.names])
         self.place = _place(encoder, context, ids)
         with torch.no_grad():
@@ -87,11 +88,11 @@ def _place(encoder: Any, context: str, ids: Tensor) -> slice:
     empty, alone = encoder.tokenize(["", context])[0].tolist()
     start = int(empty[0] == alone[0])
     ends = (at for at in range(start, len(alone)) if alone[at:] == empty[start : start + len(alone) - at])
-    place = slice(start, next(ends, len(alone)))
+    place = slice(start, next(ends, len(alone) - 1))
     if place.stop == place.start:
         raise ConfigError(message("context", repr(context), 'a phrase before the name, such as "a photo of a"'))
-    phrase = torch.tensor(alone[place], device=ids.device)
-    if ids.shape[1] <= place.stop or not bool((ids[:, place] == phrase).all()):
+    phrase, follows = torch.tensor(alone[place], device=ids.device), alone[place.stop]
+    if not bool((ids[:, place] == phrase).all() and (ids[:, place.stop] != follows).all()):
         found = f"{context!r}, whose tokens change or do not fit before a class's name"
         raise ConfigError(message("context", found, "a short phrase of whole words"))
     return place

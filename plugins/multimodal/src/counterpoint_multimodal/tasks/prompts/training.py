@@ -121,7 +121,8 @@ class Training:
 
     def _epoch(self, images: Images, labels: Tensor) -> Parts:
         order = torch.randperm(len(labels), generator=self.generator)
-        steps = order.tensor_split(math.ceil(len(order) / self.settings.batch_size))  # of even size: never one alone
+        count = min(math.ceil(len(order) / self.settings.batch_size), len(order) // 2)  # BatchNorm: never one alone
+        steps = order.tensor_split(count)
         self.learner.train()
         told = [self.step(batch_of([images[int(row)] for row in rows]), labels[rows]) for rows in steps]
         self.learner.eval()
@@ -137,12 +138,12 @@ class Training:
         found = losses(self.learner, self.prompts, self._seen(batch.to(device)), labels.to(device), self.settings)
         loss = torch.stack([self.weights[name] * value for name, value in found.items()]).sum()
         if not bool(torch.isfinite(loss)):
-            parts = ", ".join(f"{name} {float(value):g}" for name, value in found.items())
-            raise TrainingError(f"loss: found {float(loss)} ({parts}). Lower lr, or raise temperature.")
+            parts = ", ".join(f"{name} {value.item():g}" for name, value in found.items())
+            raise TrainingError(f"loss: found {loss.item()} ({parts}). Lower lr, or raise temperature.")
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         self.optimizer.step()
-        return {"loss": float(loss.detach()), **{name: float(value.detach()) for name, value in found.items()}}
+        return {"loss": loss.item(), **{name: value.item() for name, value in found.items()}}
 
     def _seen(self, batch: Batch) -> list[Seen]:
         """All views in one pass of the image tower."""
