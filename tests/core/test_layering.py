@@ -30,6 +30,7 @@ ALLOWED = {
     "types": {"errors"},
     "parts": WORDS,
     "files": {"errors"},
+    "sources": WORDS,
     "plugin": {"errors"},
     "objectives": WORDS,
     "nn": WORDS | {"objectives"},

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from counterpoint.errors import DataError, message, nearest
 from counterpoint.parts import SPLITS, data_home
+from counterpoint.sources import arrays as archives
 from counterpoint_graphrec.data.ids import Texts
 from counterpoint_graphrec.data.interactions import Interactions
 from counterpoint_graphrec.data.log import Log
@@ -42,7 +41,7 @@ class InteractionArrays(Interactions):
             if name:
                 raise DataError(message(kind, f"{name!r} for arrays, which have no columns", "nothing"))
         place = _place(source)
-        return _log(_arrays(place), place.name)
+        return _log(archives.read(place), place.name)
 
 
 def _at_home(source: str) -> Path | None:
@@ -64,15 +63,6 @@ def _place(source: str) -> Path:
     kind = "the folder " if place.is_dir() else ""
     todo = nearest(source, NAMES).strip()
     raise DataError(message("source", f"{kind}{source!r}", "an .npz file, or the name of a set in the data home", todo))
-
-
-def _arrays(place: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(place, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        allowed = "an .npz archive of plain arrays (pickled objects are refused)"
-        raise DataError(message("source", f"{place.name}: {error}", allowed)) from None
 
 
 def _log(arrays: dict[str, np.ndarray], where: str) -> Log:

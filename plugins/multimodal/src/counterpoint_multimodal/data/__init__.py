@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from counterpoint_multimodal.data.pairs import Pairs
+from counterpoint_multimodal.data.table import PairTable
 
-__all__ = ["Pairs"]
+__all__ = ["PairTable", "Pairs"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,8 +13,9 @@ import numpy as np
 from torch import Tensor
 
 from counterpoint import plugin
-from counterpoint.errors import ConfigError, DataError, message
+from counterpoint.errors import ConfigError, message
 from counterpoint.parts import SPLITS, Dataset, content_id
+from counterpoint.sources import columns
 from counterpoint.types import Batch, Damaged, Sample
 from counterpoint_multimodal.data.captions import LONGEST, clean, encode, pad
 from counterpoint_multimodal.data.groups import connected
@@ -74,8 +75,8 @@ class Pairs(Dataset):
         self._pictures: Sequence[Hashable] = records.names if records.pictures is None else records.pictures
         self.captions = [_cleaned(captions, lower) for captions in records.captions]
         if records.labels is not None:
-            self.labels, self.classes = _labels(records.labels)
-        self.parts = None if records.split is None else _parts(records.split)
+            self.labels, self.classes = columns.classes(records.labels)
+        self.parts = None if records.split is None else columns.parts(records.split)
         self.notes = (*records.notes, *self._told(records.captions))
 
     @abstractmethod
@@ -170,16 +171,15 @@ class Pairs(Dataset):
     def digest(self) -> str:
         """From every name, caption and label, and from the pictures as far as the source knows them."""
         state = hashlib.blake2b(digest_size=16)
-        for index, name in enumerate(self._names):
+        for index, fingerprint in enumerate(self._fingerprints()):
             label = -1 if self.labels is None else int(self.labels[index])
-            captions = "\n".join(self.captions[index])
-            state.update(f"{name}\0{label}\0{captions}\0".encode("utf-8", "surrogateescape"))
-            state.update(self._fingerprint(index))
+            told = "\0".join((self._names[index], str(label), *self.captions[index], ""))
+            state.update(told.encode("utf-8", "surrogateescape") + fingerprint)
         return state.hexdigest()
 
     @abstractmethod
-    def _fingerprint(self, index: int) -> bytes:
-        """What changes when picture ``index`` does."""
+    def _fingerprints(self) -> Iterable[bytes]:
+        """Of each picture, what changes when it does."""
 
     def _told(self, written: list[list[str]]) -> list[str]:
         """Notes on what was done to the captions."""
@@ -201,20 +201,3 @@ class Pairs(Dataset):
 def _cleaned(captions: Sequence[str], lower: bool) -> list[str]:
     found = dict.fromkeys(clean(caption, lower) for caption in captions)
     return [caption for caption in found if caption] or [""]
-
-
-def _labels(values: list[Any]) -> tuple[np.ndarray, list[str]]:
-    """``(N,)`` int64, -1 for unknown, and the classes in order."""
-    known = {value for value in values if value is not None and value != ""}
-    ordered = sorted(known, key=lambda value: (isinstance(value, str), value))  # 2 before 10 where they are numbers
-    number = {value: index for index, value in enumerate(ordered)}
-    labels = np.array([number.get(value, -1) for value in values], dtype=np.int64)
-    return labels, [str(value) for value in ordered]
-
-
-def _parts(values: list[Any]) -> np.ndarray:
-    lowered = [str(value).lower() for value in values]
-    strange = sorted(set(lowered) - set(SPLITS))
-    if strange:
-        raise DataError(message("split", f"{strange[0]!r}", ", ".join(SPLITS)))
-    return np.array([SPLITS.index(value) for value in lowered], dtype=np.int64)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from torch import Tensor
 
 from counterpoint.errors import DataError, message
 from counterpoint.parts import SPLITS, data_home
+from counterpoint.sources.arrays import read, unpacked
 from counterpoint_vision.data.decode import decode
 from counterpoint_vision.data.memory import ImageMemory, Pixels
 from counterpoint_vision.data.names import SMALL_CIFAR, unknown
@@ -43,7 +42,7 @@ class ImageArrays(ImageMemory):
 
     def __init__(self, source: str) -> None:
         self.place = _place(source)
-        arrays = _read(self.place)
+        arrays = read(self.place)
         found = {part: _part(arrays, part) for part in ("", *SPLITS)}
         self._arrays = {part: images for part, (images, _) in found.items() if images is not None}
         if not self._arrays:
@@ -109,15 +108,6 @@ def _place(source: str) -> Path:
     return place
 
 
-def _read(place: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(place, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        allowed = "an .npz archive of plain arrays (pickled objects are refused)"
-        raise DataError(message("source", f"{place.name}: {error}", allowed)) from None
-
-
 def _find(arrays: Mapping[str, np.ndarray], part: str, names: tuple[str, ...]) -> str | None:
     for name in names:
         for key in (f"{part}_{name}", f"{name}_{part}") if part else (name,):
@@ -133,16 +123,9 @@ def _part(arrays: Mapping[str, np.ndarray], part: str) -> tuple[Any, np.ndarray 
     packed = _find(arrays, part, _PACKED)
     offset = _find(arrays, part, ("offset",))
     if packed is not None and offset is not None:
-        return _unpacked(arrays[packed], arrays[offset], offset), labels
+        return unpacked(arrays[packed], arrays[offset], offset), labels
     key = _find(arrays, part, _IMAGES)
     return (None if key is None else _channels_first(arrays[key], key)), labels
-
-
-def _unpacked(packed: np.ndarray, offset: np.ndarray, key: str) -> list[bytes]:
-    if offset.ndim != 1 or len(offset) < 2 or offset[0] < 0 or (np.diff(offset) < 0).any() or offset[-1] > len(packed):
-        raise DataError(message(key, f"{offset.shape}", f"N + 1 rising cuts between 0 and {len(packed)}"))
-    cuts = offset.tolist()
-    return [packed[a:b].tobytes() for a, b in pairwise(cuts)]
 
 
 def _channels_first(images: np.ndarray, key: str) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,18 +9,9 @@ import numpy as np
 
 from counterpoint.errors import DataError, message
 from counterpoint.parts import SPLITS
+from counterpoint.sources import folders
 from counterpoint_vision.data.decode import SUFFIXES
 from counterpoint_vision.data.files import ImageFiles
-
-_SPLIT_FOLDERS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
 
 
 class ImageFolder(ImageFiles):
@@ -52,8 +42,8 @@ class ImageFolder(ImageFiles):
         if not paths:
             looked = ", ".join(sorted(SUFFIXES))
             raise DataError(message("source", f"no image in {source!r} or below", f"files ending in {looked}"))
-        self._parts = _official(paths)
-        labels, classes = _classes(paths, below=self._parts is not None) if labelled else (None, None)
+        self._parts = folders.parts(paths)
+        labels, classes = folders.classes(paths, below=self._parts is not None) if labelled else (None, None)
         super().__init__(root, paths, labels, classes, max_side)
 
     @classmethod
@@ -74,9 +64,7 @@ class ImageFolder(ImageFiles):
 
 
 def scan(root: Path, unreadable: Callable[[str], None] | None = None) -> Iterator[str]:
-    """Relative paths (with ``/``) of the images below ``root``, each folder once, in no particular order.
-
-    Streamed: memory does not grow with the number of files in a folder.
+    """Relative paths of the images below ``root`` (see `counterpoint.sources.folders.walk`).
 
     Args:
         root: the folder.
@@ -85,60 +73,4 @@ def scan(root: Path, unreadable: Callable[[str], None] | None = None) -> Iterato
     Raises:
         OSError: ``root`` itself cannot be read.
     """
-    seen: set[tuple[int, int]] = set()
-    folders = [""]
-    while folders:
-        folder = folders.pop()
-        try:
-            status = (root / folder).stat()
-            if (status.st_dev, status.st_ino) in seen:
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            entries = os.scandir(root / folder)
-        except OSError:
-            if not folder:
-                raise
-            if unreadable is not None:
-                unreadable(folder)
-            continue
-        with entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if not _is_image(entry.name):
-                    if _is_folder(entry):
-                        folders.append(f"{folder}{entry.name}/")
-                elif not _is_folder(entry):
-                    yield f"{folder}{entry.name}"
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself, or into a place that may not be looked at
-        return False
-
-
-def _is_image(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122 — 100,000 Path objects take seconds
-
-
-def _official(paths: list[str]) -> np.ndarray | None:
-    """``(N,)`` number of each image's split where the folders at the top name splits, else None."""
-    tops = [path.partition("/")[0].lower() if "/" in path else "" for path in paths]
-    parts = {_SPLIT_FOLDERS.get(top) for top in set(tops)}
-    if "train" not in parts or None in parts:
-        return None
-    return np.array([SPLITS.index(_SPLIT_FOLDERS[top]) for top in tops], dtype=np.int64)
-
-
-def _classes(paths: list[str], below: bool) -> tuple[np.ndarray | None, list[str] | None]:
-    """Labels and class names from the first folder, or from the second where the first names the split."""
-    depth = 1 if below else 0
-    folders = [path.split("/", depth + 2)[depth] if path.count("/") > depth else None for path in paths]
-    classes = sorted({folder for folder in folders if folder is not None})
-    if len(classes) < 2:
-        return None, None
-    number = {name: index for index, name in enumerate(classes)}
-    labels = np.array([-1 if folder is None else number[folder] for folder in folders], dtype=np.int64)
-    return labels, classes
+    return folders.walk(root, lambda name: folders.ends(name, SUFFIXES), unreadable)

@@ -10,8 +10,9 @@ import pyarrow
 import pyarrow.csv
 import pyarrow.parquet
 
-from counterpoint.errors import DataError, message, nearest
+from counterpoint.errors import DataError, message
 from counterpoint.parts import SPLITS, Dataset
+from counterpoint.sources import columns
 from counterpoint_vision.data.files import ImageFiles
 
 PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path")
@@ -47,14 +48,15 @@ class ImageTable(ImageFiles):
         table = _read(place)
         if table.num_rows == 0:
             raise DataError(message("source", f"no row in {source!r}", "a table with at least one image"))
-        column = _column(table, "path_column", path_column, PATH_COLUMNS)
+        column = columns.column("path_column", path_column, PATH_COLUMNS, table.column_names)
         if column is None:
             todo = f"Columns found: {', '.join(table.column_names)}. Name it: path_column=..."
             raise DataError(message("path_column", "none of the usual names", ", ".join(PATH_COLUMNS), todo))
         paths = ["" if value is None else str(value) for value in table[column].to_pylist()]
-        label = None if label_column == "" else _column(table, "label_column", label_column, LABEL_COLUMNS)
-        labels, classes = (None, None) if label is None else _labels(table[label].to_pylist())
-        self._parts = _parts(table)
+        label = columns.column("label_column", label_column, LABEL_COLUMNS, table.column_names)
+        labels, classes = (None, None) if label is None else columns.classes(table[label].to_pylist())
+        split = columns.column("split", None, ("split",), table.column_names)
+        self._parts = None if split is None else columns.parts(table[split].to_pylist())
         super().__init__(place.parent, paths, labels, classes, max_side)
 
     @classmethod
@@ -81,32 +83,3 @@ def _read(place: Path) -> Any:
         return arrow.csv.read_csv(place, parse_options=arrow.csv.ParseOptions(delimiter=delimiter))
     except (arrow.ArrowException, OSError) as error:
         raise DataError(message("source", f"{place.name}: {error}", "a table that can be read")) from None
-
-
-def _column(table: Any, argument: str, asked: str | None, usual: tuple[str, ...]) -> str | None:
-    names: list[str] = table.column_names
-    if asked is not None:
-        if asked not in names:
-            raise DataError(message(argument, repr(asked), "a column of the table", nearest(asked, names).strip()))
-        return asked
-    lowered = {name.lower(): name for name in reversed(names)}
-    return next((lowered[name] for name in usual if name in lowered), None)
-
-
-def _labels(values: list[Any]) -> tuple[np.ndarray, list[str]]:
-    known = {value for value in values if value is not None and value != ""}
-    ordered = sorted(known, key=lambda value: (isinstance(value, str), value))  # 2 before 10 where they are numbers
-    number = {value: index for index, value in enumerate(ordered)}
-    labels = np.array([number.get(value, -1) for value in values], dtype=np.int64)
-    return labels, [str(value) for value in ordered]
-
-
-def _parts(table: Any) -> np.ndarray | None:
-    column = _column(table, "split", None, ("split",))
-    if column is None:
-        return None
-    values = [str(value).lower() for value in table[column].to_pylist()]
-    unknown = sorted(set(values) - set(SPLITS))
-    if unknown:
-        raise DataError(message("split", f"{unknown[0]!r} in the table", ", ".join(SPLITS)))
-    return np.array([SPLITS.index(value) for value in values], dtype=np.int64)
