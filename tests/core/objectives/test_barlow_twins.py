@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn import BatchNorm1d
 
 from counterpoint.errors import ConfigError, ShapeError
 from counterpoint.objectives import BarlowTwins, barlow_twins_loss
@@ -63,6 +64,24 @@ def test_more_views_are_the_mean_over_pairs() -> None:
     pairs = [plain(a, b) for a, b in itertools.combinations(three, 2)]
     expected = sum(on + 0.0051 * off for on, off in pairs) / 3
     assert float(barlow_twins_loss(three).loss) == pytest.approx(expected, rel=1e-12)
+
+
+def test_between_two_modalities_it_is_barlip() -> None:
+    """CLIP-rocket's BarLIP: ``C = A^T B / B`` of two heads that end in a BatchNorm; 0.025 is the method's weight."""
+    first, second = views(samples=9)
+    image, text = (BatchNorm1d(4, affine=False, eps=1e-12).double()(v) for v in (first, second.exp()))
+    correlation = image.T @ text / 9
+    diagonal = correlation.diagonal()
+    expected = (1 - diagonal).square().sum() + 0.005 * (correlation.square().sum() - diagonal.square().sum())
+    result = barlow_twins_loss([image, text], weight=0.005, eps=1e-12)
+    torch.testing.assert_close(result.loss, expected, rtol=1e-9, atol=1e-9)
+    swapped = barlow_twins_loss([text, image], weight=0.005, eps=1e-12)
+    torch.testing.assert_close(swapped.loss, result.loss, rtol=1e-12, atol=1e-12)
+
+
+def test_modalities_without_any_correlation_are_at_the_dimension() -> None:
+    corners = torch.tensor(list(itertools.product([-1.0, 1], repeat=4)), dtype=torch.float64)
+    assert float(barlow_twins_loss([corners[:, :2], corners[:, 2:]], weight=0.005).loss) == pytest.approx(2)
 
 
 def test_gradient() -> None:

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.unit
 MAKE: dict[str, Callable[[], Objective]] = {
     "NTXent": lambda: NTXent(0.2),
     "InfoNCE": lambda: InfoNCE(0.2),
+    "InfoNCE, smoothed": lambda: InfoNCE(0.2, label_smoothing=0.005),
     "DCL": lambda: DCL(0.2),
     "DCLW": lambda: DCL(0.2, "neg_vmf"),
     "SupCon": lambda: SupCon(0.2),
@@ -28,6 +29,7 @@ MAKE: dict[str, Callable[[], Objective]] = {
 LEARNT: dict[str, Callable[[], Objective]] = {
     "NTXent": lambda: NTXent(0.2, learnable_temperature=True),
     "InfoNCE": lambda: InfoNCE(0.2, learnable_temperature=True),
+    "InfoNCE, smoothed": lambda: InfoNCE(0.2, learnable_temperature=True, label_smoothing=0.1),
     "DCL": lambda: DCL(0.2, learnable_temperature=True),
     "SupCon": lambda: SupCon(0.2, learnable_temperature=True),
     "Sigmoid": lambda: Sigmoid(0.2, bias=-2.0),

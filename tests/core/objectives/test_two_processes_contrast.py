@@ -74,6 +74,9 @@ CASES: dict[str, tuple[Callable[[], Objective], Call]] = {
     "InfoNCE": (lambda: InfoNCE(0.3, learnable_temperature=True), two),
     "InfoNCE, three views, duplicates": (lambda: InfoNCE(0.3), duplicates),
     "InfoNCE, cold": (lambda: InfoNCE(0.01), two),
+    "InfoNCE, smoothed": (lambda: InfoNCE(0.3, learnable_temperature=True, label_smoothing=0.1), two),
+    "InfoNCE, smoothed, duplicates, queue": (lambda: InfoNCE(0.3, label_smoothing=0.1), queued_ids),
+    "MoCo v2, smoothed": (lambda: InfoNCE(0.3, symmetric=False, in_batch=False, label_smoothing=0.1), queued),
     "MoCo v2": (lambda: InfoNCE(0.3, symmetric=False, in_batch=False), queued),
     "MoCo v3": (lambda: InfoNCE(0.3, symmetric=False), momentum),
     "DCL": (lambda: DCL(0.3), two),
@@ -87,7 +90,7 @@ CASES: dict[str, tuple[Callable[[], Objective], Call]] = {
     "Sigmoid": (lambda: Sigmoid(0.3, bias=-2.0), two),
     "Sigmoid, three views, duplicates, queue": (lambda: Sigmoid(0.3, bias=-2.0), queued_ids),
 }
-COUPLED = [name for name in CASES if name not in ("MoCo v2", "DCL, queue only")]
+COUPLED = [name for name in CASES if name not in ("MoCo v2", "MoCo v2, smoothed", "DCL, queue only")]
 
 
 def inputs(batch: int = BATCH) -> Tensor:
@@ -161,7 +164,9 @@ def test_two_processes_are_one_batch(ranks: list[dict[str, Any]], name: str) -> 
         torch.testing.assert_close((first[key] + second[key]) / 2, expected, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["NTXent, three views", "InfoNCE", "DCL, duplicates", "SupCon", "Sigmoid"])
+@pytest.mark.parametrize(
+    "name", ["NTXent, three views", "InfoNCE", "InfoNCE, smoothed", "DCL, duplicates", "SupCon", "Sigmoid"]
+)
 def test_the_temperature_is_among_what_was_compared(ranks: list[dict[str, Any]], name: str) -> None:
     assert ranks[0][name]["temperature.log_scale"].abs() > 0
     assert name != "Sigmoid" or ranks[0][name]["bias"].abs() > 0

@@ -18,6 +18,7 @@ from counterpoint.objectives._inputs import check_above, no_autocast
 from counterpoint.objectives._logsumexp import FAST
 from counterpoint.objectives._rows import Rows, as_scale, check_finite, prepare, small
 from counterpoint.objectives._small import cross_contrast, joint_contrast, small_step
+from counterpoint.objectives._smoothing import smoothing_gap
 from counterpoint.objectives._tiles import number
 from counterpoint.objectives.base import Objective, Reduction, Result
 from counterpoint.objectives.gather import gather
@@ -37,9 +38,15 @@ class Options:
     pos_weight: PosWeight | None = None
     sigma: float = 0.5
     weight_gradient: bool = False
+    label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
         check_above("sigma", self.sigma)
+        if not 0 <= self.label_smoothing < 1:
+            raise ConfigError(message("label_smoothing", self.label_smoothing, "a number in [0, 1)"))
+        if self.label_smoothing and (self.decoupled or self.pos_weight is not None):
+            found = f"{self.label_smoothing} and {'decoupled' if self.decoupled else 'pos_weight'}"
+            raise ConfigError(message("label_smoothing", found, "0 there: what remains is no cross-entropy"))
         if self.pos_weight not in (None, "neg_vmf"):
             raise ConfigError(message("pos_weight", repr(self.pos_weight), "None or 'neg_vmf'"))
 
@@ -84,6 +91,9 @@ def contrast(
         pairs = PairList.of(len(rows.views), options.pairs(len(rows.views)))
         weight = None if options.pos_weight is None else _weights(rows, pairs, options)
         loss, *parts = kernel.apply(Head, rows.joined, negative, scale, weight, pairs, options.decoupled)
+        if options.label_smoothing:
+            gap = smoothing_gap(rows, scale, options.pairs(len(rows.views)), options.in_batch)
+            loss = loss + options.label_smoothing * gap
         result = Result(loss, dict(zip(PARTS, parts)))
     check_finite(result.loss, embeddings, negatives)
     return result
@@ -93,7 +103,7 @@ def _small_step(
     embeddings: Sequence[Tensor], ids: Tensor | None, scale: float | Tensor, options: Options, cross: bool
 ) -> Result | None:
     """The short way, or None where it does not apply."""
-    plain = options.symmetric and options.in_batch and options.pos_weight is None
+    plain = options.symmetric and options.in_batch and options.pos_weight is None and not options.label_smoothing
     if not plain or not small(embeddings, ids, 1 if cross else 2):
         return None
     if not exponentiable(embeddings[0], scale):
