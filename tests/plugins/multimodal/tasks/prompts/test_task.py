@@ -209,9 +209,9 @@ def test_schedule():
 
 
 def test_errors(encoder, views, names, images, labels):
-    with pytest.raises(ConfigError, match="method: 'gopr' is no prompt learner. Did you mean 'gopro'"):
+    with pytest.raises(ConfigError, match=r"method: 'gopr' is no prompt learner\. Did you mean 'gopro'"):
         PromptClasses(encoder, views, names, "gopr")
-    with pytest.raises(ConfigError, match="epoch: is no setting of PromptClasses. Did you mean 'epochs'"):
+    with pytest.raises(ConfigError, match=r"epoch: is no setting of PromptClasses\. Did you mean 'epochs'"):
         PromptClasses(encoder, views, names, epoch=3)
     with pytest.raises(ConfigError, match="encoder: found TinyViT without tokenize"):
         PromptClasses(encoder.image, views, names)
