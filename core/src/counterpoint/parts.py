@@ -138,6 +138,7 @@ class Encoder(nn.Module, ABC):
         dim: width of ``Encoding.pooled``.
         capabilities: any of ``"tokens"``, ``"masking"``, ``"dense"``, ``"modalities"``, ``"graph"``; a method declares
             its needs.
+        feature_dims: modality -> width of ``Encoding.features``; of encoders of several modalities that give them.
         transductive: whether it is made of its training data's own samples, known by their number (the nodes of a
             graph): other data than the run's is then refused, and no micro-batch is chosen, as each pass goes over all
             of them whatever rows are asked for.
@@ -187,6 +188,12 @@ class Towers(Encoder):
         self.towers = nn.ModuleDict(towers)
         self.dims = {name: tower.dim for name, tower in towers.items()}
         self.dim = next(iter(self.dims.values()))
+
+    @property
+    def feature_dims(self) -> dict[str, int]:
+        """Modality -> width of what its tower gives: of ``features``, where a subclass projects that further."""
+        widths: dict[str, int] = {name: tower.dim for name, tower in self.towers.items()}  # type: ignore[misc]
+        return widths
 
     def forward(self, view: View) -> Encoding:
         """Encode with the tower of ``view.modality``."""

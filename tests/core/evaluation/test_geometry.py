@@ -19,6 +19,7 @@ from counterpoint.evaluation.geometry import (
     feature_std,
     healthy_std,
     lidar,
+    modality_gap,
     rankme,
     subsample,
     top_component_share,
@@ -190,6 +191,16 @@ def test_a_row_of_zeros_is_no_direction() -> None:
     assert anisotropy(z) == pytest.approx(0.5)  # three of the six pairs
 
 
+def test_the_gap_is_the_distance_of_the_centres() -> None:
+    a, b = gaussian(40, 6), gaussian(25, 6, seed=1) + 1.0
+    expected = (normalize(a, dim=1).mean(dim=0) - normalize(b, dim=1).mean(dim=0)).norm()
+    assert modality_gap(a, b) == pytest.approx(float(expected), rel=1e-5)
+    assert modality_gap(a, 7 * a.flip(0)) == pytest.approx(0, abs=1e-6)  # of clouds, not of pairs
+    assert modality_gap(torch.ones(3, 6), -torch.ones(2, 6)) == pytest.approx(2)
+    turn = rotation(6)
+    assert modality_gap(a.double() @ turn, b.double() @ turn) == pytest.approx(modality_gap(a, b), rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [
@@ -206,6 +217,8 @@ def test_a_row_of_zeros_is_no_direction() -> None:
         (lambda: lidar(gaussian(3, 1, 3)), ShapeError, "views: found shape"),
         (lambda: lidar(torch.ones(3, 2, 4), delta=0.0), ShapeError, "singular; allowed: full rank. Use delta > 0"),
         (lambda: anisotropy(gaussian(1, 3)), ShapeError, "z: found 1 rows"),
+        (lambda: modality_gap(gaussian(3, 3), gaussian(0, 3)), ShapeError, "b: found 0 rows"),
+        (lambda: modality_gap(gaussian(3, 3), gaussian(3, 2)), ShapeError, "b: found 2 dimensions; allowed: 3"),
         (lambda: feature_std(gaussian(1, 3)), ShapeError, "z: found 1 rows"),
         (lambda: top_component_share(gaussian(1, 3)), ShapeError, "features: found 1 rows"),
         (lambda: rankme(torch.tensor([[1.0], [math.nan]])), ShapeError, "NaN or infinity in row 1;"),

@@ -9,7 +9,7 @@ import math
 import pytest
 from rich.console import Console
 
-from counterpoint.evaluation.table import chance, compared, comparison, markdown, to_json
+from counterpoint.evaluation.table import chance, compared, comparison, markdown, to_json, with_chance
 
 pytestmark = pytest.mark.unit
 
@@ -70,6 +70,7 @@ def test_json_holds_everything_and_no_nan() -> None:
         ("fewshot[k=5,draws=10]", 0.25),
         ("fewshot[k=5,draws=10,ci]", None),
         ("recall@1", 0.25),
+        ("zero_shot@1", 0.25),
         ("recall@10", None),
         ("map", None),
         ("nmi", 0.0),
@@ -80,6 +81,23 @@ def test_json_holds_everything_and_no_nan() -> None:
 def test_chance(metric: str, level: float | None) -> None:
     assert chance(metric, 4) == level
     assert chance(metric, None) == (level if metric in ("nmi", "view_recall@1[n=50]") else None)
+
+
+def test_a_protocol_brings_its_own_chance_which_comes_last_and_is_never_the_best() -> None:
+    rows = {
+        "chance": {"recall@1": 0.02, "std": 0.0},
+        "learnt": {"recall@1": 0.01, "texts": 1234.0},
+        "floor": {"recall@1": 0.0},
+    }
+    assert markdown(rows, classes=4).splitlines() == [
+        "| metric | learnt | floor | chance |",
+        "| --- | ---: | ---: | ---: |",
+        "| `recall@1` | **0.0100** | 0.0000 | 0.0200 |",
+        "| `texts` | 1,234 | – | – |",
+        "| `std` | – | – | 0.0000 |",
+    ]
+    assert list(with_chance(rows, 4)) == ["learnt", "floor", "chance"]
+    assert list(with_chance({"learnt": {"rankme": 3.0}}, 4)) == ["learnt"]
 
 
 def test_geometry_and_widths_of_intervals_have_no_best() -> None:

@@ -1,19 +1,20 @@
 """How good is a representation: evaluators that take arrays, never models.
 
-=======================  =============================================================================
-`evaluation.knn`         weighted k-nearest-neighbour classification, exact search
-`evaluation.linear`      logistic regression on frozen features
-`evaluation.fewshot`     k-shot probes, label fractions, episodes with prototypes
-`evaluation.retrieval`   Recall@K, average precision, R-precision, MRR; view retrieval without labels
-`evaluation.ranking`     full ranking for recommendation: Recall, NDCG, Precision, hit rate @K
-`evaluation.popularity`  the long tail of a ranking: groups, coverage, novelty, Gini
-`evaluation.clustering`  k-means against labels: NMI, ARI
-`evaluation.geometry`    alignment, uniformity, RankMe, LiDAR, anisotropy, std
-`evaluation.baselines`   raw input, principal components
-`evaluation.stats`       accuracies, confidence intervals, paired differences
-`evaluation.suite`       all of it in one call, under one protocol
-`evaluation.table`       results side by side: shell, Markdown, JSON
-=======================  =============================================================================
+========================  =============================================================================
+`evaluation.knn`          weighted k-nearest-neighbour classification, exact search
+`evaluation.linear`       logistic regression on frozen features
+`evaluation.fewshot`      k-shot probes, label fractions, episodes with prototypes
+`evaluation.retrieval`    Recall@K, average precision, R-precision, MRR; view retrieval without labels
+`evaluation.cross_modal`  Recall@K between two modalities, both ways, with several right answers
+`evaluation.ranking`      full ranking for recommendation: Recall, NDCG, Precision, hit rate @K
+`evaluation.popularity`   the long tail of a ranking: groups, coverage, novelty, Gini
+`evaluation.clustering`   k-means against labels: NMI, ARI
+`evaluation.geometry`     alignment, uniformity, RankMe, LiDAR, anisotropy, std, modality gap
+`evaluation.baselines`    raw input, principal components
+`evaluation.stats`        accuracies, confidence intervals, paired differences
+`evaluation.suite`        all of it in one call, under one protocol
+`evaluation.table`        results side by side: shell, Markdown, JSON
+========================  =============================================================================
 
 Import from the modules: the monitors of training need no scikit-learn and do not wait for it.
 """

@@ -69,6 +69,28 @@ def uniformity(z: Tensor, t: float = 2.0, limit: int = 5000, seed: int = 0) -> f
     return math.log(total / (count * (count - 1) / 2))
 
 
+def modality_gap(a: Tensor, b: Tensor) -> float:
+    """Distance of the centres of two clouds of unit vectors, ``||mean a - mean b||``: 0 to 2.
+
+    0: both modalities lie around one place. Contrast by itself leaves a gap: encoders begin in narrow cones of their
+    own, and a low temperature keeps these apart. A gap says nothing of how well the modalities match.
+
+    Args:
+        a: ``(N, D)`` embeddings of one modality, normalised here.
+        b: ``(M, D)`` embeddings of the other.
+
+    Raises:
+        ShapeError: no row, widths that differ, a row with NaN or infinity.
+
+    Source: Liang et al. 2022, section 2.
+    """
+    a = _check.features("a", a, dtype=torch.float64)
+    b = _check.features("b", b, dim=a.shape[1], dtype=torch.float64)
+    _check.rows("a", a, 1)
+    _check.rows("b", b, 1)
+    return float((_check.unit(a).mean(dim=0) - _check.unit(b).mean(dim=0)).norm())
+
+
 def subsample(x: Tensor, limit: int, seed: int = 0) -> Tensor:
     """At most ``limit`` rows, drawn without replacement by ``seed`` and kept in order."""
     if x.shape[0] <= limit:

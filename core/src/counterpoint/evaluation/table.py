@@ -13,12 +13,15 @@ from rich.table import Table
 
 Rows = Mapping[str, Mapping[str, float]]
 
-_ACCURACY = re.compile(r"^(knn|linear|fewshot|fraction|recall@1(\[|$))")
+_ACCURACY = re.compile(r"^(knn|linear|fewshot|fraction|zero_shot@1(\[|$)|recall@1(\[|$))")
 _BETTER = re.compile(
     r"^(knn|linear|fewshot|fraction|recall@|true_recall@|map|r_precision|mrr|nmi|ari|view_recall@"
-    r"|ndcg@|precision@|hit@|micro_recall@)(?!.*\bci\b)"
+    r"|ndcg@|precision@|hit@|micro_recall@|zero_shot@)(?!.*\bci\b)"
 )
+_COUNTS = ("queries", "images", "texts")
 NONE = "–"
+CHANCE = "chance"
+"""Name of the row of what a guess is worth."""
 _VIEWS = re.compile(r"^view_recall@1\[n=(\d+)\]$")
 
 
@@ -43,6 +46,14 @@ def chance(metric: str, classes: int | None) -> float | None:
     return 1 / classes if classes and accuracy else None
 
 
+def with_chance(rows: Rows, classes: int | None) -> dict[str, Mapping[str, float]]:
+    """``rows`` and last that of `chance`, if any metric has such a level; one that a protocol brought is kept."""
+    found = {name: row for name, row in rows.items() if name != CHANCE}
+    levels = {metric: chance(metric, classes) for row in found.values() for metric in row}
+    known = rows[CHANCE] if CHANCE in rows else {metric: at for metric, at in levels.items() if at is not None}
+    return {**found, CHANCE: known} if known else found
+
+
 def comparison(rows: Rows, *, classes: int | None = None, title: str | None = None) -> Table:
     """Table with a row per metric and a column per encoder: the best in bold, the chance level last if there is one.
 
@@ -51,22 +62,20 @@ def comparison(rows: Rows, *, classes: int | None = None, title: str | None = No
         classes: number of classes, for the chance level.
         title: above the table.
     """
-    table = Table(title=title)
-    lines = _lines(rows, classes, "[bold]{}[/bold]")
-    for number, heading in enumerate(_head(rows, lines)):
+    table, rows = Table(title=title), with_chance(rows, classes)
+    for number, heading in enumerate(("metric", *rows)):
         table.add_column(escape(heading), justify="right" if number else "left", no_wrap=not number)
-    for line in lines:
-        table.add_row(escape(line[0]), *line[1 : len(table.columns)])
+    for line in _lines(rows, "[bold]{}[/bold]"):
+        table.add_row(escape(line[0]), *line[1:])
     return table
 
 
 def markdown(rows: Rows, *, classes: int | None = None) -> str:
     """The same table in Markdown; ends with a newline."""
+    rows = with_chance(rows, classes)
     names = [name.replace("|", r"\|") for name in rows]
-    lines = _lines(rows, classes, "**{}**")
-    titles = _head(dict(zip(names, rows.values())), lines)
-    head = [titles, ["---"] + ["---:"] * (len(titles) - 1)]
-    body = [[f"`{line[0]}`", *line[1 : len(titles)]] for line in lines]
+    head = [["metric", *names], ["---"] + ["---:"] * len(names)]
+    body = [[f"`{metric}`", *cells] for metric, *cells in _lines(rows, "**{}**")]
     return "".join(f"| {' | '.join(line)} |\n" for line in head + body)
 
 
@@ -79,33 +88,29 @@ def to_json(rows: Rows, *, classes: int | None = None, **facts: object) -> str:
     return json.dumps({**facts, "classes": classes, "metrics": clean}, indent=2, allow_nan=False) + "\n"
 
 
-def _head(rows: Rows, lines: list[list[str]]) -> list[str]:
-    """Headings; where no metric has a chance level there is no column of it."""
-    return ["metric", *rows, *(["chance"] if any(line[-1] != NONE for line in lines) else [])]
-
-
-def _lines(rows: Rows, classes: int | None, bold: str) -> list[list[str]]:
+def _lines(rows: Rows, bold: str) -> list[list[str]]:
     found: list[list[str]] = []
     fullest_first = sorted(rows.values(), key=len, reverse=True)  # the order of metrics is that of a row that has most
     for metric in dict.fromkeys(metric for found in fullest_first for metric in found):
         if metric.endswith(",ci]"):
             continue  # half width of an interval: it stands behind its mean
-        values = [found.get(metric, math.nan) for found in rows.values()]
-        known = [v for v in values if not math.isnan(v)]
-        shown = [_text(v, metric) for v in values]
-        half = [found.get(f"{metric[:-1]},ci]") for found in rows.values()]
+        values = {name: row.get(metric, math.nan) for name, row in rows.items()}
+        known = [v for name, v in values.items() if name != CHANCE and not math.isnan(v)]
         # several encoders that round to the same best are all best; one encoder alone is not
         best = _text(max(known), metric) if compared(metric) and len(known) > 1 else None
-        cells = [bold.format(s) if s == best else s for s in shown]
-        cells = [cell if h is None else f"{cell} ± {h:.3f}" for cell, h in zip(cells, half)]
-        found.append([metric, *cells, _text(chance(metric, classes), metric)])
+        cells = []
+        for name, value in values.items():
+            shown, half = _text(value, metric), rows[name].get(f"{metric[:-1]},ci]")
+            cell = bold.format(shown) if shown == best and name != CHANCE else shown
+            cells.append(cell if half is None else f"{cell} ± {half:.3f}")
+        found.append([metric, *cells])
     return found
 
 
-def _text(value: float | None, metric: str) -> str:
-    if value is None or math.isnan(value):
+def _text(value: float, metric: str) -> str:
+    if math.isnan(value):
         return NONE
-    if metric == "queries":
+    if metric in _COUNTS:
         return f"{value:,.0f}"
     style: Literal[".4f", ".1f"] = ".1f" if metric.startswith(("rankme", "lidar")) else ".4f"
     return format(value, style)

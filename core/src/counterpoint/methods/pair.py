@@ -45,7 +45,8 @@ class Pair(Method):
         dims: dict[str, int] = getattr(encoder, "dims", {})
         if len(dims) < 2:
             allowed = "two modalities or more, with their widths in `dims`"
-            raise ConfigError(message("Pair: encoder", f"{type(encoder).__name__} of {', '.join(dims)}", allowed))
+            found = f"{type(encoder).__name__} of {', '.join(dims)}"
+            raise ConfigError(message(f"{type(self).__name__}: encoder", found, allowed))
         made = projector or partial(Projector, layers=1)
         self.projectors = nn.ModuleDict({name: made(dim) for name, dim in dims.items()})
 
@@ -55,15 +56,26 @@ class Pair(Method):
         Raises:
             ShapeError: the views are not of exactly two modalities that the encoder has.
         """
-        first: dict[str, View] = {}
-        for view in views:
-            first.setdefault(view.modality, view)
-        if len(first) != 2 or not all(name in self.projectors for name in first):
-            known = ", ".join(self.projectors)
-            raise ShapeError(message("Pair: modalities of the views", ", ".join(first), f"two of: {known}"))
-        a, b = self._embed(list(first.values()))
+        first = [same[0] for same in self.by_modality(views).values()]
+        a, b = (self.project(view, pooled) for view, pooled in zip(first, self.pooled(first)))
         result = self.objective((a, b), batch.content)
         return Step(result.loss, result.parts, detached(a, b), self.objective.chance(self.global_rows(batch)))
 
-    def _embed(self, views: list[View]) -> list[Tensor]:
-        return [self.projectors[view.modality](pooled) for view, pooled in zip(views, self.pooled(views))]
+    def by_modality(self, views: list[View]) -> dict[str, list[View]]:
+        """The views of each of the two modalities, in their order.
+
+        Raises:
+            ShapeError: they are not of exactly two modalities that the encoder has.
+        """
+        found: dict[str, list[View]] = {}
+        for view in views:
+            found.setdefault(view.modality, []).append(view)
+        if len(found) != 2 or not all(name in self.projectors for name in found):
+            name, known = type(self).__name__, ", ".join(self.projectors)
+            raise ShapeError(message(f"{name}: modalities of the views", ", ".join(found), f"two of: {known}"))
+        return found
+
+    def project(self, view: View, pooled: Tensor) -> Tensor:
+        """What the objective compares of a view's pooled encoding ``(B, D)``: by its modality's projector."""
+        embedding: Tensor = self.projectors[view.modality](pooled)
+        return embedding

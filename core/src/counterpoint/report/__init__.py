@@ -19,9 +19,10 @@ from __future__ import annotations
 from counterpoint.report.bars import StackedBars
 from counterpoint.report.charts import Line, LineChart, level
 from counterpoint.report.context import Context, Missing
-from counterpoint.report.section import Entry, Gallery, Grid, Lists, Picture, Section, Table, Tile
+from counterpoint.report.section import Answers, Entry, Gallery, Grid, Lists, Picture, Section, Table, Tile
 
 __all__ = [
+    "Answers",
     "Context",
     "Entry",
     "Gallery",

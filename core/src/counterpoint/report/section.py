@@ -87,8 +87,8 @@ class Tile:
 _SIGNS: dict[Mark, str | Markup] = {
     "": "",
     "query": "",
-    "same": Markup('<b class="sign" title="the query\'s class">✓ </b>'),
-    "other": Markup('<b class="sign" title="another class">✗ </b>'),
+    "same": Markup('<b class="sign" title="what was looked for">✓ </b>'),
+    "other": Markup('<b class="sign" title="something else">✗ </b>'),
 }
 
 
@@ -187,6 +187,28 @@ class Lists:
             for name, note, left, right in self.cases
         ]
         return Markup('<div class="lists" role="group" aria-label="{}">{}</div>').format(
+            self.label, Markup("").join(cases)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Samples, and beside each a numbered list of what was found for it.
+
+    Attributes:
+        cases: sample and list of each case.
+        label: what a screen reader calls it.
+    """
+
+    cases: Sequence[tuple[Tile, Sequence[Entry]]]
+    label: str
+
+    def __html__(self) -> str:
+        cases = [
+            Markup('<div class="answer">{}<ol>{}</ol></div>').format(asked, Markup("").join(found))
+            for asked, found in self.cases
+        ]
+        return Markup('<div class="answers" role="group" aria-label="{}">{}</div>').format(
             self.label, Markup("").join(cases)
         )
 

@@ -8,8 +8,16 @@ from counterpoint.plugin import Part, Plugin
 
 TOWERS = frozenset({"tokens", "modalities"})
 PAIR = "counterpoint.methods.pair:Pair"
-IDENTITY = {"class_path": "torch.nn.Identity"}
-"""The towers end in the space that both share: nothing stands between them and the objective."""
+
+
+def _made(path: str, **options: Any) -> dict[str, Any]:
+    return {"class_path": path, "init_args": options}
+
+
+def _pair(**options: Any) -> dict[str, Any]:
+    """The core's pair without projectors: the towers end in the space that both share."""
+    return _made("counterpoint.methods.pair.Pair", projector={"class_path": "torch.nn.Identity"}, **options)
+
 
 RAW = "it is made around an encoder and takes raw images, not features; its own tests look at the same"
 """Why some checks of the conformance kit do not apply to a task."""
@@ -101,10 +109,22 @@ plugin = Plugin(
         ),
     },
     recipes={
-        "clip": {**BASIC, "method": {"projector": IDENTITY}},
+        "clip": {**BASIC, "method": _pair()},
+        "siglip": {**BASIC, "method": _pair(objective={"class_path": "counterpoint.objectives.Sigmoid"})},
+        "rocket": {
+            **BASIC,
+            "views": "rocket",
+            "encoder": _made("counterpoint_multimodal.encoders.TwoTowers", local_heads=True),
+        },
+        "slip": {
+            **BASIC,
+            "views": _made(
+                "counterpoint_multimodal.views.RocketViews", strong_images=2, strong_texts=0, weak_text="none"
+            ),
+        },
     },
     protocol=Part(
-        "counterpoint_multimodal.protocol:Pairs", "retrieval both ways, classes by prompts, the modality gap"
+        "counterpoint_multimodal.protocol:PairRetrieval", "retrieval both ways, classes by prompts, the modality gap"
     ),
     thumbnail=Part("counterpoint_multimodal.report:thumbnail", "the picture, small, and its text"),
     report={"queries": Part("counterpoint_multimodal.report:queries", "what some texts find, and what some pictures")},

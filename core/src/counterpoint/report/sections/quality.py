@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-from counterpoint.evaluation.table import chance, compared
+from counterpoint.evaluation.table import CHANCE, compared, with_chance
 from counterpoint.report.context import Context
 from counterpoint.report.section import Folded, HasHtml, Section, Table, number, percent
 from counterpoint.report.sections.curves import knn_metric
 
 Rows = Mapping[str, Mapping[str, float | None]]
-CHANCE = "chance"
 SHAPES = {"learnt": "learnt", "untrained": "ring", "raw input": "square", "raw input, PCA": "diamond", CHANCE: "bar"}
 OTHERS = ("square", "diamond", "bar")
 """Shapes of a protocol's floors, in turn."""
@@ -35,9 +34,8 @@ def quality(context: Context) -> Section:
     measured = context.measured
     if not measured:
         return _online(context)
-    rows: Rows = measured["metrics"]
-    classes = measured.get("classes") or context.classes
     split = {"val": "validation", "test": "test"}.get(measured["split"], measured["split"])
+    rows = with_chance(measured["metrics"], measured.get("classes") or context.classes)
     lead = (
         f"Measured by counterpoint evaluate on the {split} split, on frozen features, {measured['date'][:10]}. "
         "An encoder is worth something where it stands to the right of everything else."
@@ -45,8 +43,8 @@ def quality(context: Context) -> Section:
     if measured.get("digest") not in (None, context.facts.get("digest")):
         lead += f" This is other data than that of the training: {measured['data']}."
     parts: list[str | HasHtml] = [
-        DotPlot(rows, classes, context.words),
-        Folded("All numbers", full_table(rows, classes)),
+        DotPlot(rows, context.words),
+        Folded("All numbers", full_table(rows)),
     ]
     return Section("How good is it?", lead, parts)
 
@@ -60,14 +58,15 @@ def _online(context: Context) -> Section:
     names = [name for name in wanted if f"val/{name}" in context.metrics]
     if not names:
         return Section("How good is it?", "Not measured yet.", [todo])
-    rows: dict[str, dict[str, float | None]] = {}
+    rows: dict[str, dict[str, float]] = {}
     for row, prefix in (("learnt", "val"), ("untrained", "untrained")):
         found = {name: context.metrics.get(f"{prefix}/{name}") for name in names}
         rows |= {row: {name: points[-1][1] for name, points in found.items() if points}} if any(found.values()) else {}
     return Section(
         "How good is it?",
         "The monitor's last look at the validation split, on frozen features. Labels were not used in training.",
-        [DotPlot(rows, context.classes, context.words), todo],
+        # what a protocol measures has levels of its own, which only its floors know
+        [DotPlot(rows if context.words else with_chance(rows, context.classes), context.words), todo],
     )
 
 
@@ -86,12 +85,10 @@ class DotPlot:
 
     Attributes:
         rows: encoder or baseline -> metric -> value.
-        classes: number of classes, for chance.
         words: a protocol's metrics, in plain words; where there are any, these are shown.
     """
 
     rows: Rows
-    classes: int | None
     words: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def __html__(self) -> str:
@@ -100,7 +97,7 @@ class DotPlot:
             [metric for found in self.rows.values() for metric in found]
         )
         lines = Markup("").join(self._line(metric) for metric in shown)
-        names = [*self.rows, *([CHANCE] if any(chance(metric, self.classes) is not None for metric in shown) else [])]
+        names = [name for name, found in self.rows.items() if any(found.get(metric) is not None for metric in shown)]
         key = Markup("").join(
             Markup('<span><i class="mark {}"></i>{}</span>').format(self._shape(name), name) for name in names
         )
@@ -112,7 +109,7 @@ class DotPlot:
 
     def _line(self, metric: str) -> Markup:
         name, about = self.words.get(metric) or plain(metric)
-        values = {row: found.get(metric) for row, found in self.rows.items()} | {CHANCE: chance(metric, self.classes)}
+        values = {row: found.get(metric) for row, found in self.rows.items()}
         known = {row: v for row, v in values.items() if v is not None and math.isfinite(v)}
         told = ", ".join(f"{row} {percent(value)}" for row, value in known.items())
         marks = Markup("").join(
@@ -141,7 +138,7 @@ def chosen(metrics: Sequence[str]) -> list[str]:
     return wanted
 
 
-def full_table(rows: Rows, classes: int | None) -> Table:
+def full_table(rows: Rows) -> Table:
     """Every metric of every row, under the names of the protocol."""
     metrics = list(dict.fromkeys(metric for found in rows.values() for metric in found if not metric.endswith(",ci]")))
     lines = []
@@ -151,5 +148,5 @@ def full_table(rows: Rows, classes: int | None) -> Table:
         for found in rows.values():
             half = found.get(f"{metric[:-1]},ci]")
             cells.append(show(found.get(metric)) + (f" ± {100 * half:.1f}" if half is not None else ""))
-        lines.append([metric, *cells, show(chance(metric, classes))])
-    return Table(("metric", *rows, CHANCE), lines, "All metrics")
+        lines.append([metric, *cells])
+    return Table(("metric", *rows), lines, "All metrics")
