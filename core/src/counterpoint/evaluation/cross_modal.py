@@ -115,7 +115,7 @@ def _pairs(right: Tensor, n: int, m: int) -> Tensor:
 
 
 def _first_of_block(scores: Tensor, right: Tensor) -> Tensor:
-    """Ranks from ``(q, M)`` scores without a sort, by counting what scores higher, and what scores the same and stands before."""
+    """Ranks from ``(q, M)`` scores without a sort: by counting what scores higher, and the equal in front."""
     best, place = scores.masked_fill(~right, -torch.inf).max(dim=1, keepdim=True)
     above = (scores > best).sum(dim=1)
     tied = ((scores >= best).sum(dim=1) > above + 1).nonzero().flatten()

@@ -17,7 +17,7 @@ from counterpoint.objectives._head import Head, PairList
 from counterpoint.objectives._inputs import check_above, no_autocast
 from counterpoint.objectives._logsumexp import FAST
 from counterpoint.objectives._rows import Rows, as_scale, check_finite, prepare, small
-from counterpoint.objectives._small import cross_contrast, joint_contrast, small_step
+from counterpoint.objectives._small import cross_contrast, joint_contrast, small_step, smoothed
 from counterpoint.objectives._smoothing import smoothing_gap
 from counterpoint.objectives._tiles import number
 from counterpoint.objectives.base import Objective, Reduction, Result
@@ -103,12 +103,16 @@ def _small_step(
     embeddings: Sequence[Tensor], ids: Tensor | None, scale: float | Tensor, options: Options, cross: bool
 ) -> Result | None:
     """The short way, or None where it does not apply."""
-    plain = options.symmetric and options.in_batch and options.pos_weight is None and not options.label_smoothing
+    plain = options.symmetric and options.in_batch and options.pos_weight is None
     if not plain or not small(embeddings, ids, 1 if cross else 2):
         return None
     if not exponentiable(embeddings[0], scale):
         return None
     formula = (cross_contrast if cross else joint_contrast)(ids, options.decoupled)
+    if options.label_smoothing:
+        if ids is not None and len(torch.unique(ids)) < len(ids):
+            return None
+        formula = smoothed(formula, options.label_smoothing)
     return small_step(embeddings, scale, 0.0, formula, PARTS)
 
 

@@ -92,6 +92,26 @@ class _SmallStep(torch.autograd.Function):
         return first, second, by_scale * grad if wanted[2] else None, by_bias * grad if wanted[3] else None, None, None
 
 
+def smoothed(formula: Formula, amount: float) -> Formula:
+    """Formula between two views -> the same with label smoothing, for samples that are all different.
+
+    Then everything of the other view is a candidate, and the mean logit is a product of means: see `smoothing_gap`.
+    """
+
+    def formula_smoothed(unit: Tensor, scale: float, bias: float, learns: bool) -> Found:
+        found = formula(unit, scale, bias, learns)
+        views = unit.view(2, -1, unit.shape[1])
+        apart = views.flip(0) - views.mean(1, keepdim=True).flip(0)  # positives, from the mean of all
+        gap = torch.linalg.vecdot(views[0], apart[0]).mean() * scale
+        found = found._replace(loss=found.loss + amount * gap)
+        if found.rows is None:
+            return found
+        found.rows.add_(apart.view_as(unit), alpha=amount * scale / views.shape[1])
+        return found
+
+    return formula_smoothed
+
+
 def cross_contrast(ids: Tensor | None, decoupled: bool) -> Formula:
     """InfoNCE or DCL in both directions between two views; parts as `Head` has them."""
 

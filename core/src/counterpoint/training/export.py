@@ -18,7 +18,7 @@ from counterpoint._version import __version__
 from counterpoint.errors import PluginError
 from counterpoint.files import write_text
 from counterpoint.methods.base import Method
-from counterpoint.parts import Dataset
+from counterpoint.parts import Dataset, Encoder
 from counterpoint.training.encoder_files import object_in, registered, save_encoder
 from counterpoint.training.recipes import find_recipe
 
@@ -58,7 +58,8 @@ def described(config: Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {"plugin": plugin.name}
     for kind, key in (("encoders", "encoder"), ("views", "views")):
         part = config[key].as_dict()
-        if registered(plugin, kind, part["class_path"]) is None:
+        name = registered(plugin, kind, part["class_path"])
+        if name is None:
             raise PluginError(
                 f"{part['class_path']} is none of the {kind} that plugin {plugin.name!r} registers, so a saved encoder "
                 "could not be loaded again. Register it in the plugin."
@@ -69,6 +70,9 @@ def described(config: Namespace) -> dict[str, Any]:
                 f"{part['class_path']} is given an object of {nested}, so a saved encoder could not be loaded again. "
                 "Give it plain values."
             )
+        cls = getattr(plugin, kind)[name].load()
+        if issubclass(cls, Encoder):  # what would bring weights from elsewhere need not be there any more
+            part = {**part, "init_args": cls.blank(part.get("init_args") or {})}
         found[key] = part
     return found
 

@@ -50,10 +50,10 @@ def queries(context: Context) -> Section:
     texts = [asked.texts_of(picture)[0] for picture in pictures]
     count, chance = len(asked.pictures), case.chance(None)
     lead = (
-        f"In front a text of the validation split, drawn by the seed; beside it the nearest of {count:,} pictures, with "
-        "their cosine similarity. A tick is a picture that has this text; where none is shown, the last one is where it "
-        f"stands. Of all {len(case.texts):,} texts {recall_at(asked.text_ranks, K):.0%} find one among the first {K}; "
-        f"by chance {chance[f'recall@{K},text-to-image']:.1%} would."
+        f"In front a text of the validation split, drawn by the seed; beside it the nearest of {count:,} pictures, and "
+        "their cosine. A tick is a picture that has this text; where none is near enough, the last shows at "
+        f"which place it stands. Of all {len(case.texts):,} texts {recall_at(asked.text_ranks, K):.0%} find one among "
+        f"the first {K}; by chance {chance[f'recall@{K},text-to-image']:.1%} would."
     )
     back = (
         f"The other way: a picture, and the nearest of {len(case.texts):,} texts. Of all pictures "
@@ -113,7 +113,7 @@ class Asked:
         tiles += [self._tile(p, f"{s:.2f}", "same" if p in right else "") for s, p in zip(scores, places)]
         if rank > FOUND:
             best = max(right, key=lambda picture: float(self.texts[text] @ self.pictures[picture]))
-            tiles.append(self._tile(best, f"place {rank:,}", "other"))
+            tiles.append(self._tile(best, f"at place {rank:,}", "same"))
         return tiles
 
     def answer(self, picture: int) -> tuple[Tile, list[Entry]]:

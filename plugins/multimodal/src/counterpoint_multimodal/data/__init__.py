@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from counterpoint_multimodal.data.arrays import PairArrays
+from counterpoint_multimodal.data.emoji import Emoji
+from counterpoint_multimodal.data.folder import PairFolder
 from counterpoint_multimodal.data.pairs import Pairs
+from counterpoint_multimodal.data.shards import PairShards
 from counterpoint_multimodal.data.table import PairTable
 
-__all__ = ["PairTable", "Pairs"]
+__all__ = ["Emoji", "PairArrays", "PairFolder", "PairShards", "PairTable", "Pairs"]

@@ -30,7 +30,7 @@ CAPTION = (
     ),
     *("prompt", "name", "product_name", "product_title", "product_display_name"),
 )
-LABEL = ("label", "class", "category", "target", "cls")
+LABEL = ("label", "class", "category", "target", "cls", "article_type")
 
 
 def needed(argument: str, asked: str | None, usual: Sequence[str], names: Sequence[str], where: str) -> str:

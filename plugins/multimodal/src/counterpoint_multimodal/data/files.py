@@ -8,6 +8,9 @@ from pathlib import Path
 from counterpoint.sources.folders import fingerprints
 from counterpoint_multimodal.data.pairs import Pairs, Records
 
+IMAGES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+"""Endings of files that are taken for pictures."""
+
 
 class PairFiles(Pairs):
     """Pictures in files, by paths relative to a folder; a path is the sample's name."""

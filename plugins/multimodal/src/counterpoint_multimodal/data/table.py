@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from counterpoint.errors import DataError, message
-from counterpoint.sources.columns import column
+from counterpoint.sources import columns as labelling
 from counterpoint_multimodal.data import columns as choose
 from counterpoint_multimodal.data.files import PairFiles
 from counterpoint_multimodal.data.pairs import Records
@@ -52,11 +52,12 @@ class PairTable(PairFiles):
         path = choose.needed("image", image, choose.IMAGE, names, where)
         rest = [name for name in names if name != path]
         written = choose.several("caption", caption, choose.CAPTION, rest, where)
-        classes = column("label", label, choose.LABEL, [name for name in rest if name not in written])
-        split = column("split", None, ("split",), rest)
+        classes = labelling.column("label", label, choose.LABEL, [name for name in rest if name not in written])
+        split = labelling.column("split", None, ("split",), rest)
         folder = place.parent if root is None else Path(root).expanduser()
         records = _records(columns, path, written, split, notes)
-        records.labels = None if classes is None else records.columns[classes]
+        if classes is not None:
+            records.labels = labelling.classes(records.columns[classes])
         _look(folder, records.names, path)
         self._open(folder, records, max_side, lower)
 
@@ -86,12 +87,12 @@ def _records(columns: Columns, path: str, written: list[str], split: str | None,
     again = len(paths) - nameless - len(rows)
     notes += [f"Left out: {nameless:,} rows without a path."] if nameless else []
     notes += [f"Several rows of one picture: {again:,}, whose captions are joined to its first row."] if again else []
-    kept_columns: dict[str, list[Any]] = {name: [values[row] for row in rows] for name, values in columns.items()}
+    facts: dict[str, list[Any]] = {name: [values[row] for row in rows] for name, values in columns.items()}
     return Records(
         names=[paths[row] for row in rows],
         captions=[captions[row] for row in rows],
-        split=None if split is None else kept_columns[split],
-        columns=kept_columns,
+        parts=None if split is None else labelling.parts(facts[split]),
+        columns=facts,
         notes=notes,
     )
 

@@ -76,7 +76,8 @@ def tokenizer(source: str) -> Rules:
 
     try:
         loaded = AutoTokenizer.from_pretrained(source)
-        rules, pad = loaded.backend_tokenizer, loaded.pad_token
+        rules: Rules = loaded.backend_tokenizer
+        pad = loaded.pad_token
     except (ImportError, AttributeError):  # SigLIP's first, which is Python around SentencePiece
         settings = json.loads(_file(source, "tokenizer_config.json").read_text(encoding="utf-8"))
         rules, pad = Rules.from_file(str(_file(source, "tokenizer.json"))), settings.get("pad_token", "</s>")

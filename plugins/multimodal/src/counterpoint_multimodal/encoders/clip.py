@@ -124,14 +124,14 @@ class VisionTransformer(Encoder):
         self.model, self.mean, self.std = model, mean, std
         self.dim, self.channels = int(shape.hidden_size), int(shape.num_channels)
         self.size, self.patch = int(shape.image_size), int(shape.patch_size)
-        self.num_prefix_tokens = 1 if shape.model_type.startswith("clip") else 0
+        self.model.num_prefix_tokens = 1 if shape.model_type.startswith("clip") else 0  # as timm's models tell it
 
     def forward(self, view: View) -> Encoding:
         """``(B, channels, H, W)`` floats -> pooled ``(B, dim)``, tokens ``(B, N, dim)`` in row-major order."""
         image = self._pixels(view)
         other = tuple(image.shape[-2:]) != (self.size, self.size)
         found = self.model(pixel_values=image, interpolate_pos_encoding=other)
-        return Encoding(found.pooler_output, found.last_hidden_state[:, self.num_prefix_tokens :])
+        return Encoding(found.pooler_output, found.last_hidden_state[:, self.model.num_prefix_tokens :])
 
     def _pixels(self, view: View) -> Tensor:
         data: Any = view.data

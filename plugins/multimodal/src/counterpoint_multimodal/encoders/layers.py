@@ -11,8 +11,10 @@ from counterpoint.errors import ConfigError, message
 from counterpoint.parts import Encoder
 from counterpoint.types import View
 
-PLACES = ("blocks", "model.blocks", "model.stages", "model.encoder.layers")
-"""Where networks keep their blocks: the vision plugin's; timm's transformers, and its networks in stages."""
+PLACES = ("blocks", "model.blocks", "model.stages", "model.layers", "model.encoder.layers")
+"""Where networks keep their blocks: the vision plugin's; timm's transformers, and its networks in stages; CLIP."""
+STAGES = ("layer1", "layer2", "layer3", "layer4")
+"""timm's ResNets have each stage under its own name."""
 
 
 def blocks(encoder: Encoder) -> list[nn.Module]:
@@ -27,6 +29,9 @@ def blocks(encoder: Encoder) -> list[nn.Module]:
             found = getattr(found, name, None)
         if isinstance(found, Iterable):
             return list(found)
+    stages = [getattr(getattr(encoder, "model", None), name, None) for name in STAGES]
+    if None not in stages:
+        return stages
     known = ", ".join(PLACES)
     raise ConfigError(message("encoder", type(encoder).__name__, f"one with blocks in any of: {known}"))
 
@@ -34,10 +39,9 @@ def blocks(encoder: Encoder) -> list[nn.Module]:
 def layers(encoder: Encoder, view: View) -> list[Tensor]:
     """Tokens ``(B, N, W)`` after each block: of places in row-major order, without class and register tokens."""
     found: list[Tensor] = []
-    prefix = int(getattr(getattr(encoder, "model", None), "num_prefix_tokens", 0))
 
     def keep(module: nn.Module, inputs: Any, output: Any) -> None:
-        found.append(_tokens(output[0] if isinstance(output, tuple) else output, prefix))
+        found.append(_tokens(encoder, output[0] if isinstance(output, tuple) else output))
 
     handles = [block.register_forward_hook(keep) for block in blocks(encoder)]
     try:
@@ -48,7 +52,10 @@ def layers(encoder: Encoder, view: View) -> list[Tensor]:
     return found
 
 
-def _tokens(output: Tensor, prefix: int) -> Tensor:
-    if output.dim() == 4:  # (B, W, H', W'): a map
-        return output.flatten(2).transpose(1, 2)
-    return output[:, prefix:]
+def _tokens(encoder: Encoder, output: Tensor) -> Tensor:
+    model = getattr(encoder, "model", encoder)
+    if output.dim() == 3:
+        return output[:, int(getattr(model, "num_prefix_tokens", 0)) :]
+    if getattr(model, "output_fmt", "NCHW") == "NHWC":
+        return output.flatten(1, 2)
+    return output.flatten(2).transpose(1, 2)

@@ -43,12 +43,12 @@ def image_views(
     """
     made = borrowed("views", name).load()
     known = inspect.signature(made).parameters
+    if getattr(made, "modalities", ()) != (IMAGE,) or "size" not in known:
+        raise ConfigError(message("image", name, "views of images of a size that can be chosen, e.g. vision/simclr"))
     wrong = [key for key in options or {} if key not in known or key in _OWN]
     if wrong:
         allowed = ", ".join(key for key in known if key not in _OWN)
         raise ConfigError(message(f"{argument}: options of {name}", ", ".join(wrong), allowed))
-    if getattr(made, "modalities", ()) != (IMAGE,):
-        raise ConfigError(message("image", name, "views of images, e.g. vision/simclr"))
     several = {"views": count} if "views" in known else {}
     preset = strength if name == SIMCLR else {}
     views: Views = made(**{"size": size, **several, **preset, **(options or {})})

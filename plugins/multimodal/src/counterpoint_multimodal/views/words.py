@@ -14,21 +14,19 @@ from random import Random
 STOP_WORDS = frozenset(
     """
     a an the this that these those
-    i me my mine myself we us our ours ourselves you your yours yourself yourselves
+    i me my myself we our ours ourselves you your yours yourself yourselves
     he him his himself she her hers herself it its itself they them their theirs themselves
     who whom whose which what
-    am is are was were be been being have has had having do does did doing
-    will would shall should can could may might must
-    isn't aren't wasn't weren't don't doesn't didn't hasn't haven't hadn't won't wouldn't can't couldn't shouldn't
+    am is are was were be been being have has had having do does did doing will would shall should could
+    isn't aren't wasn't weren't don't doesn't didn't hasn't haven't hadn't
     and but or nor if because as until while than so
-    of at by for with about against between into through during before after above below
-    to from up down in out on off over under upon within
+    of at by for with about against into through during before after to from in on
     again further then once here there when where why how
-    all any both each few more most other some such
-    no not only own same too very just now also s t
+    all any both each few more most other some such only own same too very just now also s t
     """.split()  # noqa: SIM905
 )
-"""English function words."""
+"""English function words, without those for what a picture shows: where something is (up, above, between), and what is
+not there (no, without)."""
 
 _TABLE = "synonyms.txt"
 
