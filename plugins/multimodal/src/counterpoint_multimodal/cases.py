@@ -149,6 +149,9 @@ def gather(dataset: Pairs, split: str, take: Callable[[Batch], Tensor]) -> tuple
     if split not in ("val", "test"):
         raise ConfigError(message("split", repr(split), '"val" or "test"'))
     samples = dataset.splits()[split]
+    if not len(samples):
+        todo = "Bring more pairs, or a column of splits that has it."
+        raise DataError(message("dataset", f"no pair in {split}", "one at least", todo))
     if split == "val":
         samples = _drawn(dataset, samples)
     return read(dataset, samples, take)
