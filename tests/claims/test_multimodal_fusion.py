@@ -70,9 +70,11 @@ def canvases(pairs: PairArrays | PairTable, split: str, seed: int) -> tuple[View
     rows = pairs.splits()[split] if not claims.SMOKE else np.arange(len(pairs))
     batch = pairs.batch(rows.tolist())
     images: Any = batch.data["image"]
-    assert batch.label is not None
+    assert batch.label is not None and pairs.classes is not None
+    swatches = [number for number, name in enumerate(pairs.classes) if name == "Component"]  # patches of a colour
+    labels = batch.label.masked_fill(torch.isin(batch.label, torch.tensor(swatches)), -1)
     things = (2, 3) if claims.SMOKE else (2, 4)
-    made = compose(images, batch.label, CANVASES[split], SIDE, things, (0.35, 0.5), seed=2 * seed + (split == "test"))
+    made = compose(images, labels, CANVASES[split], SIDE, things, (0.35, 0.5), seed=2 * seed + (split == "test"))
     number = torch.arange(len(made))
     views = borrowed("views", "vision/simclr").load()(size=SIDE)
     return views.plain(Batch({"image": made.images}, number, number))[0], made.labels
