@@ -124,14 +124,14 @@ def test_rows_without_label_do_not_count(encoder, views, names, images, labels):
     assert metrics == one.evaluate(images[some >= 0], labels[some >= 0])
 
 
-def test_class_accuracy_weighs_classes_alike(fitted, images, labels):
+def test_balanced_accuracy_weighs_classes_alike(fitted, images, labels):
     task = fitted["gopro"]
     right = (task.predict(images) == labels).double()
     keep = torch.arange(24) >= 5  # one image of the first class, six of each other
     metrics = task.evaluate(images[keep], labels[keep])
     parts = [right[5:6].mean(), *(right[labels == number].mean() for number in (1, 2, 3))]
     assert metrics["accuracy[gopro,classes=4]"] == pytest.approx(float(right[keep].mean()))
-    assert metrics["class_accuracy[gopro,classes=4]"] == pytest.approx(float(sum(parts)) / 4)
+    assert metrics["balanced_accuracy[gopro,classes=4]"] == pytest.approx(float(sum(parts)) / 4)
 
 
 @pytest.mark.parametrize("method", ["coop", "cocoop", "gopro"])
@@ -213,6 +213,10 @@ def test_errors(encoder, views, names, images, labels):
         PromptClasses(encoder, views, names, "gopr")
     with pytest.raises(ConfigError, match=r"epoch: is no setting of PromptClasses\. Did you mean 'epochs'"):
         PromptClasses(encoder, views, names, epoch=3)
+    with pytest.raises(ConfigError, match=r"stile: is no setting of gopro\. Did you mean 'style'"):
+        PromptClasses(encoder, views, names, options={"stile": False})
+    with pytest.raises(ConfigError, match="size: is no setting of PromptViews"):
+        PromptClasses(encoder, views, names, augment={"size": 3})
     with pytest.raises(ConfigError, match="encoder: found TinyViT without tokenize"):
         PromptClasses(encoder.image, views, names)
     task = PromptClasses(encoder, views, names)
