@@ -9,7 +9,6 @@ drawn anew); what is measured are the test concepts, in the styles that CLIP saw
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
@@ -37,10 +36,10 @@ from drawings import SEEN, SHIFTED, Drawings, Emoji, Squares
 pytestmark = pytest.mark.claim
 
 TUNING = 100
-SEEDS = (0,) if claims.SMOKE else tuple(range(int(os.environ.get("COUNTERPOINT_PROMPT_SEEDS", "5"))))
+SEEDS = (0,) if claims.SMOKE else (0, 1, 2)
 CLASSES, SHOTS = 20, 8
-EPOCHS, BATCH = (1, 8) if claims.SMOKE else (20, 16)
-RATES = (0.02,) if claims.SMOKE else (0.002, 0.02, 0.2)
+EPOCHS, BATCH = (1, 8) if claims.SMOKE else (10, 16)
+RATES = (0.02,) if claims.SMOKE else (0.002, 0.01, 0.05)
 """The trials of each method: the learning rate, which matters most to it."""
 TUNED = ("coop", "cocoop", "gopro")
 PHRASES = ("a photo of a", "a picture of a", "an emoji of a", "a drawing of a")
@@ -48,8 +47,8 @@ PHRASES = ("a photo of a", "a picture of a", "an emoji of a", "a drawing of a")
 GOPRO: dict[str, dict[str, Any]] = {
     "gopro": {},
     "gopro - consistency": {"consistency": 0.0},
-    "gopro - contrast": {"contrast": 0.0},
     "gopro, projected": {"options": {"ce_on_projected": True}},
+    "gopro - contrast": {"contrast": 0.0},
     "gopro, content": {"options": {"style": False}},
     "gopro, style": {"options": {"content": False}},
     "gopro, last layer": {"options": {"depth": "last"}},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import pickle
 
 import pytest
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 from counterpoint import plugin as plugins
 from counterpoint.errors import ConfigError, Interrupted, RunError, ShapeError, TrainingError
 from counterpoint.testing.compare import difference
+from counterpoint.training.encoder_files import save_encoder
 from counterpoint_multimodal.tasks.prompts import PromptClasses
 from counterpoint_multimodal.tasks.prompts.training import Schedule, Training, losses
 from counterpoint_multimodal.tasks.prompts.views import batch_of
@@ -163,6 +165,11 @@ def test_torn_and_foreign_files_are_refused(fitted, encoder, views, tmp_path):
     (tmp_path / "prompts.safetensors").write_bytes((tmp_path / "other" / "prompts.safetensors").read_bytes())
     with pytest.raises(RunError, match="does not fit CoOp"):
         PromptClasses.load(tmp_path, encoder, views)
+    config = json.loads((tmp_path / "prompts.json").read_text())
+    del config["shape"]
+    (tmp_path / "prompts.json").write_text(json.dumps(config))
+    with pytest.raises(RunError, match="lacks shape; fit and save anew"):
+        PromptClasses.load(tmp_path, encoder, views)
     for text, told in (("{", "is not JSON"), ('{"format": 9}', "is of another format; 1 is needed")):
         (tmp_path / "prompts.json").write_text(text)
         with pytest.raises(RunError, match=told):
@@ -206,6 +213,26 @@ def test_schedule():
     for setting, told in (({"batch_size": 1}, "at least 2"), ({"lr": 0.0}, "> 0"), ({"contrast": -1.0}, "at least 0")):
         with pytest.raises(ConfigError, match=f"{next(iter(setting))}: .*{told}"):
             Schedule(**setting)
+
+
+def test_of_a_run_it_takes_encoder_views_and_temperature(encoder, names, images, labels, tmp_path):
+    vit = {"size": 16, "patch": 4, "dim": 12, "depth": 4, "heads": 2}
+    shape = {"dim": 16, "image": "vision/tinyvit", "image_options": vit, "vocabulary": 320}
+    shape |= {"text_width": 16, "text_layers": 1, "text_heads": 2}
+    described = {
+        "plugin": "multimodal",
+        "encoder": {"class_path": "counterpoint_multimodal.encoders.TwoTowers", "init_args": shape},
+        "views": {"class_path": "counterpoint_multimodal.views.PairViews", "init_args": {"size": 16}},
+    }
+    save_encoder(tmp_path / "encoder", encoder, described, "card")
+    (tmp_path / "config.yaml").write_text("recipe: multimodal/clip\nmethod: {}\n")
+    assert PromptClasses.of_run(tmp_path, names).schedule.temperature == 0.01  # no log: CLIP's own
+    (tmp_path / "metrics.csv").write_text(
+        "step,epoch,metric,value\n1,0,parts/temperature,0.07\n2,0,parts/temperature,0.05\n"
+    )
+    task = PromptClasses.of_run(tmp_path, names, epochs=1).fit(images, labels)
+    assert task.schedule.temperature == 0.05 and task.predict(images).shape == (24,)
+    assert PromptClasses.of_run(tmp_path, names, temperature=0.2).schedule.temperature == 0.2
 
 
 def test_errors(encoder, views, names, images, labels):

@@ -18,6 +18,7 @@ from counterpoint.evaluation.stats import accuracy, balanced_accuracy
 from counterpoint.parts import Encoder, Task, Views
 from counterpoint.run import Run
 from counterpoint.training.encoder_files import load_weights
+from counterpoint.training.logs import METRICS, read_metrics
 from counterpoint_multimodal.tasks.prompts import kept
 from counterpoint_multimodal.tasks.prompts.learners import LEARNERS, PromptLearner
 from counterpoint_multimodal.tasks.prompts.losses import prompt_logits
@@ -97,7 +98,7 @@ class PromptClasses(Task):
         """Prompts for the encoder of a finished run of the multimodal plugin (or its directory).
 
         Args:
-            run: the run.
+            run: the run; its learnt temperature is taken where ``options`` give none.
             classes: names.
             **options: all other arguments.
 
@@ -106,7 +107,7 @@ class PromptClasses(Task):
             ConfigError: as the constructor's.
         """
         run = run if isinstance(run, Run) else Run(run)
-        return cls(run.encoder, run.views, classes, **options)
+        return cls(run.encoder, run.views, classes, **_temperature(run) | options)
 
     @property
     def _kind(self) -> type[PromptLearner]:
@@ -259,6 +260,13 @@ class PromptClasses(Task):
     @property
     def _device(self) -> torch.device:
         return next(self.encoder.parameters()).device
+
+
+def _temperature(run: Run) -> dict[str, float]:
+    """The temperature that the run learnt, where it learnt one and its log is still there."""
+    log = run.path / METRICS
+    found = read_metrics(log).get("parts/temperature") if log.is_file() else None
+    return {"temperature": found[-1][1]} if found else {}
 
 
 def _known(name: str, given: Mapping[str, Any], made: Callable[..., Any], ours: Sequence[str] = ()) -> dict[str, Any]:
