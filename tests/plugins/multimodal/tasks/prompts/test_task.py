@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import pickle
 
 import pytest
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 from counterpoint import plugin as plugins
 from counterpoint.errors import ConfigError, Interrupted, RunError, ShapeError, TrainingError
 from counterpoint.testing.compare import difference
+from counterpoint.training.encoder_files import save_encoder
 from counterpoint_multimodal.tasks.prompts import PromptClasses
 from counterpoint_multimodal.tasks.prompts.training import Schedule, Training, losses
 from counterpoint_multimodal.tasks.prompts.views import batch_of
@@ -124,14 +126,14 @@ def test_rows_without_label_do_not_count(encoder, views, names, images, labels):
     assert metrics == one.evaluate(images[some >= 0], labels[some >= 0])
 
 
-def test_class_accuracy_weighs_classes_alike(fitted, images, labels):
+def test_balanced_accuracy_weighs_classes_alike(fitted, images, labels):
     task = fitted["gopro"]
     right = (task.predict(images) == labels).double()
     keep = torch.arange(24) >= 5  # one image of the first class, six of each other
     metrics = task.evaluate(images[keep], labels[keep])
     parts = [right[5:6].mean(), *(right[labels == number].mean() for number in (1, 2, 3))]
     assert metrics["accuracy[gopro,classes=4]"] == pytest.approx(float(right[keep].mean()))
-    assert metrics["class_accuracy[gopro,classes=4]"] == pytest.approx(float(sum(parts)) / 4)
+    assert metrics["balanced_accuracy[gopro,classes=4]"] == pytest.approx(float(sum(parts)) / 4)
 
 
 @pytest.mark.parametrize("method", ["coop", "cocoop", "gopro"])
@@ -162,6 +164,11 @@ def test_torn_and_foreign_files_are_refused(fitted, encoder, views, tmp_path):
     fitted["gopro"].save(tmp_path / "other")
     (tmp_path / "prompts.safetensors").write_bytes((tmp_path / "other" / "prompts.safetensors").read_bytes())
     with pytest.raises(RunError, match="does not fit CoOp"):
+        PromptClasses.load(tmp_path, encoder, views)
+    config = json.loads((tmp_path / "prompts.json").read_text())
+    del config["shape"]
+    (tmp_path / "prompts.json").write_text(json.dumps(config))
+    with pytest.raises(RunError, match="lacks shape; fit and save anew"):
         PromptClasses.load(tmp_path, encoder, views)
     for text, told in (("{", "is not JSON"), ('{"format": 9}', "is of another format; 1 is needed")):
         (tmp_path / "prompts.json").write_text(text)
@@ -208,11 +215,35 @@ def test_schedule():
             Schedule(**setting)
 
 
+def test_of_a_run_it_takes_encoder_views_and_temperature(encoder, names, images, labels, tmp_path):
+    vit = {"size": 16, "patch": 4, "dim": 12, "depth": 4, "heads": 2}
+    shape = {"dim": 16, "image": "vision/tinyvit", "image_options": vit, "vocabulary": 320}
+    shape |= {"text_width": 16, "text_layers": 1, "text_heads": 2}
+    described = {
+        "plugin": "multimodal",
+        "encoder": {"class_path": "counterpoint_multimodal.encoders.TwoTowers", "init_args": shape},
+        "views": {"class_path": "counterpoint_multimodal.views.PairViews", "init_args": {"size": 16}},
+    }
+    save_encoder(tmp_path / "encoder", encoder, described, "card")
+    (tmp_path / "config.yaml").write_text("recipe: multimodal/clip\nmethod: {}\n")
+    assert PromptClasses.of_run(tmp_path, names).schedule.temperature == 0.01  # no log: CLIP's own
+    (tmp_path / "metrics.csv").write_text(
+        "step,epoch,metric,value\n1,0,parts/temperature,0.07\n2,0,parts/temperature,0.05\n"
+    )
+    task = PromptClasses.of_run(tmp_path, names, epochs=1).fit(images, labels)
+    assert task.schedule.temperature == 0.05 and task.predict(images).shape == (24,)
+    assert PromptClasses.of_run(tmp_path, names, temperature=0.2).schedule.temperature == 0.2
+
+
 def test_errors(encoder, views, names, images, labels):
     with pytest.raises(ConfigError, match=r"method: 'gopr' is no prompt learner\. Did you mean 'gopro'"):
         PromptClasses(encoder, views, names, "gopr")
     with pytest.raises(ConfigError, match=r"epoch: is no setting of PromptClasses\. Did you mean 'epochs'"):
         PromptClasses(encoder, views, names, epoch=3)
+    with pytest.raises(ConfigError, match=r"stile: is no setting of gopro\. Did you mean 'style'"):
+        PromptClasses(encoder, views, names, options={"stile": False})
+    with pytest.raises(ConfigError, match="size: is no setting of PromptViews"):
+        PromptClasses(encoder, views, names, augment={"size": 3})
     with pytest.raises(ConfigError, match="encoder: found TinyViT without tokenize"):
         PromptClasses(encoder.image, views, names)
     task = PromptClasses(encoder, views, names)

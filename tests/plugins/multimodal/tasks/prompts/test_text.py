@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from counterpoint.errors import ConfigError
 from counterpoint.types import View
 from counterpoint_multimodal.data.captions import encode, pad
+from counterpoint_multimodal.encoders import CLIPTowers
 from counterpoint_multimodal.tasks.prompts.text import ClassPrompts
 
 pytestmark = pytest.mark.unit
@@ -16,6 +17,20 @@ PHRASE = "a photo of a"
 
 
 def test_the_phrase_itself_encodes_as_the_encoder_does(encoder, names):
+    prompts = ClassPrompts(encoder, names, PHRASE)
+    rows = pad([encode([f"{PHRASE} {name}."]) for name in names])
+    wanted = F.normalize(encoder(View({"text": rows}, "text")).pooled, dim=1)
+    assert prompts.start.shape == (4, 16)
+    assert torch.allclose(prompts.encode(prompts.start[None])[0], wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["clip", "siglip"])
+def test_the_phrase_is_found_in_every_family_of_tokenizers(family, names):
+    """SigLIP's has no [SOT] and pads all texts to one length."""
+    torch.manual_seed(0)
+    encoder = CLIPTowers(family=family, width=16, layers=1, heads=2, image_size=16, patch=8, vocabulary=400)
+    encoder.text.tokenizer.learn([f"{PHRASE} {name}." for name in names])
+    encoder.eval().requires_grad_(False)
     prompts = ClassPrompts(encoder, names, PHRASE)
     rows = pad([encode([f"{PHRASE} {name}."]) for name in names])
     wanted = F.normalize(encoder(View({"text": rows}, "text")).pooled, dim=1)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.errors import ConfigError, ShapeError, message
+from counterpoint.evaluation.stats import accuracy
 from counterpoint_multimodal.tasks.prompts.views import Images
 
 
@@ -64,4 +65,4 @@ def _accuracy(
         raise ShapeError(message("labels", f"no image of a {kind} class", f"at least one of {len(which)} classes"))
     shown = images[rows] if isinstance(images, Tensor) else [images[int(row)] for row in rows]
     answers = wanted[task.predict(shown, [names[number] for number in which])]
-    return float((answers == labels[rows]).double().mean())
+    return accuracy(answers, labels[rows])

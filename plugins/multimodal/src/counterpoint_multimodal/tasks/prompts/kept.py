@@ -17,6 +17,8 @@ from counterpoint.training.encoder_files import save_weights
 
 WEIGHTS, CONFIG = "prompts.safetensors", "prompts.json"
 FORMAT = 1
+KEYS = frozenset({"method", "options", "context", "classes", "augment", "schedule", "shape"})
+"""What `PromptClasses` tells of itself."""
 
 
 def digest(encoder: nn.Module) -> str:
@@ -61,5 +63,6 @@ def read(folder: Path, encoder: nn.Module) -> dict[str, Any]:
     if config.pop("encoder", None) != digest(encoder):
         todo = "Load the run that they were learnt with, or fit anew."
         raise RunError(message(str(path), "prompts of another encoder", "those of this one", todo))
-    config.pop("counterpoint", None)
-    return config
+    if not config.keys() >= KEYS:
+        raise RunError(f"{path}: lacks {', '.join(sorted(KEYS - config.keys()))}; fit and save anew")
+    return {key: config[key] for key in KEYS}

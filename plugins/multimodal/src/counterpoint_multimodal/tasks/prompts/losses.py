@@ -34,14 +34,13 @@ def consistency(texts: Sequence[Tensor]) -> Tensor:
     return torch.stack([(texts[0] - other).square().mean() for other in texts[1:]]).sum()
 
 
-def visual_contrast(a: Tensor, b: Tensor, ids: Tensor | None = None) -> Tensor:
+def visual_contrast(a: Tensor, b: Tensor) -> Tensor:
     """``L_con`` of two views ``(B, D)``; 0 where nothing is there to tell apart (a batch of one image).
 
     Args:
         a: projected original views.
         b: projected MoCo views, row by row of the same images.
-        ids: ``(B,)`` content ids; equal ones are not told apart.
     """
     if len(a) < 2:
         return (a.sum() + b.sum()) * 0.0
-    return nt_xent_loss([a, b], ids, temperature=TEMPERATURE).loss
+    return nt_xent_loss([a, b], temperature=TEMPERATURE).loss

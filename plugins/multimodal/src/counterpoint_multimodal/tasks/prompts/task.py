@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ from rich.progress import Progress
 from torch import Tensor
 
 from counterpoint.errors import ConfigError, Interrupted, ShapeError, message, nearest
+from counterpoint.evaluation.stats import accuracy, balanced_accuracy
 from counterpoint.parts import Encoder, Task, Views
+from counterpoint.run import Run
 from counterpoint.training.encoder_files import load_weights
+from counterpoint.training.logs import METRICS, read_metrics
 from counterpoint_multimodal.tasks.prompts import kept
 from counterpoint_multimodal.tasks.prompts.learners import LEARNERS, PromptLearner
 from counterpoint_multimodal.tasks.prompts.losses import prompt_logits
@@ -31,8 +35,7 @@ class PromptClasses(Task):
 
     ::
 
-        run = cp.load("runs/pairs")
-        task = PromptClasses(run.encoder, run.views, ["cat", "dog"]).fit(images, labels)
+        task = PromptClasses.of_run("runs/pairs", ["cat", "dog"]).fit(images, labels)
         task.predict(others)                            # positions in ["cat", "dog"]
         task.predict(others, ["horse", "cow", "hen"])   # classes that were never learnt
         task.save("runs/pairs/prompts")
@@ -81,13 +84,30 @@ class PromptClasses(Task):
             found = f"{type(encoder).__name__} without {', '.join(missing)}"
             raise ConfigError(message("encoder", found, "an image-text encoder of the multimodal plugin"))
         self.encoder, self.views = encoder.eval().requires_grad_(False), views
-        self.method, self.options, self.context = method, dict(options or {}), context
-        self.augment, self.chunk, self.progress = dict(augment or {}), chunk, progress
-        self.schedule = Schedule(**_known(schedule))
+        self.method, self.context, self.chunk, self.progress = method, context, chunk, progress
+        self.options = _known(method, options or {}, LEARNERS[method], ("start", "dim", "layers"))
+        self.augment = _known("PromptViews", augment or {}, PromptViews, ("base", "size"))
+        self.schedule = Schedule(**_known("PromptClasses", schedule, Schedule))
         self.prompts = ClassPrompts(encoder, classes, context, chunk)
         self.history: list[dict[str, float]] = []
         self._learner: PromptLearner | None = None
         self._shape: tuple[int, list[int]] = (0, [])
+
+    @classmethod
+    def of_run(cls, run: str | Path | Run, classes: Sequence[str], **options: Any) -> PromptClasses:
+        """Prompts for the encoder of a finished run of the multimodal plugin (or its directory).
+
+        Args:
+            run: the run; its learnt temperature is taken where ``options`` give none.
+            classes: names.
+            **options: all other arguments.
+
+        Raises:
+            RunError: no run, or an unfinished one.
+            ConfigError: as the constructor's.
+        """
+        run = run if isinstance(run, Run) else Run(run)
+        return cls(run.encoder, run.views, classes, **_temperature(run) | options)
 
     @property
     def _kind(self) -> type[PromptLearner]:
@@ -181,18 +201,16 @@ class PromptClasses(Task):
         """Share of right answers; rows with label -1 do not count.
 
         Returns:
-            ``accuracy[gopro,classes=10]``, and ``class_accuracy[…]``, its mean over classes.
+            ``accuracy[gopro,classes=10]``, and ``balanced_accuracy[…]``, its mean over classes.
 
         Raises:
             ShapeError: labels that do not fit, or none that is known.
         """
         chosen, known = self._labelled(images, labels, least=1)
-        right = (self.predict(chosen) == known).double()
-        per_class = [float(right[known == number].mean()) for number in sorted(set(known.tolist()))]
-        protocol = f"[{self.method},classes={len(self.classes)}]"
+        answers, protocol = self.predict(chosen), f"[{self.method},classes={len(self.classes)}]"
         return {
-            f"accuracy{protocol}": float(right.mean()),
-            f"class_accuracy{protocol}": sum(per_class) / len(per_class),
+            f"accuracy{protocol}": accuracy(answers, known),
+            f"balanced_accuracy{protocol}": balanced_accuracy(answers, known),
         }
 
     def save(self, folder: str | Path) -> None:
@@ -244,9 +262,17 @@ class PromptClasses(Task):
         return next(self.encoder.parameters()).device
 
 
-def _known(schedule: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Settings of `Schedule`, or an error that names the nearest one."""
-    for name in schedule:
-        if name not in Schedule.__dataclass_fields__:
-            raise ConfigError(f"{name}: is no setting of PromptClasses.{nearest(name, Schedule.__dataclass_fields__)}")
-    return schedule
+def _temperature(run: Run) -> dict[str, float]:
+    """The temperature that the run learnt, where it learnt one and its log is still there."""
+    log = run.path / METRICS
+    found = read_metrics(log).get("parts/temperature") if log.is_file() else None
+    return {"temperature": found[-1][1]} if found else {}
+
+
+def _known(name: str, given: Mapping[str, Any], made: Callable[..., Any], ours: Sequence[str] = ()) -> dict[str, Any]:
+    """``given``, if all are settings of ``made`` that are not ``ours`` to fill; else an error with the nearest one."""
+    known = [setting for setting in inspect.signature(made).parameters if setting not in ours]
+    for setting in given:
+        if setting not in known:
+            raise ConfigError(f"{setting}: is no setting of {name}.{nearest(setting, known)}")
+    return dict(given)
