@@ -57,7 +57,7 @@ class Page:
         for event in (words.submit, go.click):
             event(self.asked, given, all_parts, **quiet)
         picture.change(self.given, given, all_parts, **quiet)
-        weight.release(self.weighed, given, all_parts, **quiet)
+        weight.change(self.weighed, given, all_parts, trigger_mode="always_last", **quiet)
         parts[1].select(self.clicked, given, all_parts, **quiet)
 
     def asked(self, words: str, payload: Any, weight: float, found: Found) -> Any:
@@ -105,7 +105,7 @@ class Page:
 
     def show(self, found: Found) -> Shown:
         """What the page shows of a search."""
-        if found is self.some or not (found.title or found.key or found.picture):
+        if not (found.title or found.picture):
             return shown(found, self._ideas())
         return shown(found, _about(found))
 

@@ -50,7 +50,7 @@ class WordSearches(Searches[PairEncoder]):
             key: of the picture, where it is one of the index.
         """
         text = self.encoder.words([words]) if words else None
-        picture = None if image is None else torch.from_numpy(image)[None]
+        picture = None if image is None else torch.tensor(image)[None]
         return self.near(self.query(text, picture, weight)[0], words, key, picture is not None)
 
     def everything(self) -> Iterator[tuple[list[str], np.ndarray]]:
