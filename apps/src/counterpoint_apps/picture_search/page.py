@@ -44,7 +44,7 @@ class Page:
             with gr.Row(elem_classes="search"):
                 with gr.Column(scale=1, min_width=260, elem_classes="side"):
                     picture = upload_box(200)
-                    weight = gr.Slider(0, 1, 0.5, step=0.05, label="Weight of the words", elem_id="weight", buttons=[])
+                    weight = gr.Slider(0, 1, 0.5, step=0.05, label="Words’ weight", elem_id="weight", buttons=[])
                     status = gr.HTML("", elem_id="status")
                 with gr.Column(scale=4, min_width=320):
                     parts = grid(state, status, self.show(self.some)[1], self.show)

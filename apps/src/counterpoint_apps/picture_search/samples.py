@@ -58,6 +58,8 @@ class Samples(Source):
         self._places = {dataset.name(i): i for i in range(len(dataset))}
         self._root = dataset.root if isinstance(dataset, PairFiles) else None
         self._digest = 0 if self._root is not None else content_id(dataset.digest().encode())
+        if dataset.in_memory:
+            dataset[0]  # an archive is decoded at the first look: now, not when a page is waiting for its pictures
 
     def __str__(self) -> str:
         return str(self._described["data"])
