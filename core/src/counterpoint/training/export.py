@@ -58,7 +58,8 @@ def described(config: Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {"plugin": plugin.name}
     for kind, key in (("encoders", "encoder"), ("views", "views")):
         part = config[key].as_dict()
-        if registered(plugin, kind, part["class_path"]) is None:
+        name = registered(plugin, kind, part["class_path"])
+        if name is None:
             raise PluginError(
                 f"{part['class_path']} is none of the {kind} that plugin {plugin.name!r} registers, so a saved encoder "
                 "could not be loaded again. Register it in the plugin."
@@ -69,6 +70,8 @@ def described(config: Namespace) -> dict[str, Any]:
                 f"{part['class_path']} is given an object of {nested}, so a saved encoder could not be loaded again. "
                 "Give it plain values."
             )
+        if kind == "encoders":  # weights that came from elsewhere are in the run now, and their source may go
+            part["init_args"] = plugin.encoders[name].load().blank(part.get("init_args") or {})
         found[key] = part
     return found
 

@@ -121,5 +121,5 @@ plugin = Plugin(
     ),
     thumbnail=Part("counterpoint_multimodal.report:thumbnail", "the picture, small, and its text"),
     report={"queries": Part("counterpoint_multimodal.report:queries", "what some texts find, and what some pictures")},
-    requires=("transformers>=4.50", "tokenizers>=0.20", "pillow>=10.1"),
+    requires=("transformers>=5", "tokenizers>=0.20", "pillow>=10.1"),
 )
