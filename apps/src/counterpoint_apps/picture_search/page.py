@@ -107,7 +107,7 @@ class Page:
         """What the page shows of a search."""
         if not (found.title or found.picture):
             return shown(found, self._ideas())
-        return shown(found, _about(found))
+        return shown(found, _about(found, self.searches.name(found.key) if found.key else "your picture"))
 
     def _ideas(self) -> str:
         chips = "".join(
@@ -117,17 +117,16 @@ class Page:
         return f'<div class="about ideas">Try {chips}</div>' if chips else '<p class="about">A few of the pictures</p>'
 
 
-def _about(found: Found) -> str:
-    """What was searched for, and a way to let go of a chosen picture."""
+def _about(found: Found, picture: str) -> str:
+    """What was searched for, and a way to let go of a chosen picture; ``picture`` is what that is called."""
     parts = [f"<strong>“{escape(found.title)}”</strong>"] if found.title else []
     if found.key:
-        name = escape(found.key.rsplit("/", 1)[-1])
         parts.append(
-            f'<span class="chosen"><img src="thumbnail/{address(found.key)}" alt="">{name}'
+            f'<span class="chosen"><img src="thumbnail/{address(found.key)}" alt="">{escape(picture)}'
             '<button type="button" data-clear="1" aria-label="Let go of this picture">×</button></span>'
         )
     elif found.picture:
-        parts.append("<strong>your picture</strong>")
+        parts.append(f"<strong>{escape(picture)}</strong>")
     return f'<div class="about">{" and like ".join(parts) if found.title else "Like " + parts[0]}</div>'
 
 

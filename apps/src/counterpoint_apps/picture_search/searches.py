@@ -59,6 +59,10 @@ class WordSearches(Searches[PairEncoder]):
             assert vectors is not None
             yield keys, vectors.copy()  # Arrow's memory may not be written to, and torch warns of such
 
+    def name(self, key: str) -> str:
+        """What a person calls a picture of the index."""
+        return Hit(key, None, self.index.store.captions_of([key]).get(key, "")).name
+
     def some(self) -> Found:
         """A few pictures of the index, the same ones each time, drawn from all of it."""
         keys = [key for keys, _, _ in self.index.store.read() for key in keys]
@@ -70,7 +74,7 @@ class WordSearches(Searches[PairEncoder]):
     @staticmethod
     def ideas(found: Found) -> list[str]:
         """What could be searched for: the shortest captions of ``found``."""
-        texts = {hit.caption.split(" · ")[0] for hit in found.hits if hit.caption}
+        texts = {hit.name for hit in found.hits if hit.caption}
         return sorted(texts, key=lambda text: (len(text), text))[:IDEAS]
 
 
