@@ -39,6 +39,7 @@ def test_every_verb_of_an_app_is_there() -> None:
     told = commands.app_commands()
     assert "### `counterpoint app image-search query`" in told
     assert "| `--sheet, --out SHEET` |" in told
+    assert "### `counterpoint app picture-search classify`" in told
     assert "Needs `counterpoint-vision`" in told
 
 

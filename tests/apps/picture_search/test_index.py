@@ -44,7 +44,7 @@ def test_only_what_changed_in_a_table_is_embedded(catalogue: Path, bring: Callab
     del lines[6]  # 005.png
     catalogue.write_text("\n".join([*lines, "images/none.png,a caption,circle,train"]), encoding="utf-8")
     told = bring(catalogue)
-    assert "0 new, 1 changed, 1 touched, 49 unchanged, 3 removed, 3 damaged." in told.replace("4 removed", "3 removed")
+    assert "0 new, 1 changed, 1 touched, 49 unchanged, 2 removed, 3 damaged." in told
     assert "damaged: images/none.png: No such file" in told and "002.png: not an image" in told
     index = open_index(tmp_path / "index").index
     assert index.store.captions_of(["images/004.png"])["images/004.png"].startswith("quite a ")
@@ -110,7 +110,7 @@ def test_what_is_wrong_is_named(catalogue: Path, bring: Callable[..., str], tmp_
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"no picture in .*empty or below"):
         bring(tmp_path / "empty")
-    bring(catalogue)
+    bring(catalogue)  # the refused folder left nothing behind
     with pytest.raises(DataError, match=r"which is of data .*pairs.csv; allowed: one of .*images"):
         bring(catalogue.parent / "images")
     catalogue.unlink()

@@ -117,3 +117,11 @@ def test_the_ledger_knows_what_is_there(store: Store) -> None:
     assert ledger.meet("other", (1, 1)) is None
     assert [ledger.lost(key) for key in ("a", "b'; --", "ü/100%", "other")] == [False, True, False, False]
     assert ledger.missing == 1
+
+
+def test_captions_are_kept_beside_the_vectors(store: Store) -> None:
+    assert store.captions_of(["a", "no"]) == {"a": ""}
+    store.put(["a", "e"], rows(2, seed=2), facts(1, 1), ["red shoe · it's", "ж"])
+    assert store.captions_of(["a", "e", "d"]) == {"a": "red shoe · it's", "e": "ж"}
+    with pytest.raises(ShapeError, match="captions: found 1; allowed: 2"):
+        store.put(["a", "e"], rows(2), facts(1, 1), ["one"])

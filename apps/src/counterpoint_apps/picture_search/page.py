@@ -44,7 +44,7 @@ class Page:
             with gr.Row(elem_classes="search"):
                 with gr.Column(scale=1, min_width=260, elem_classes="side"):
                     picture = upload_box(200)
-                    weight = gr.Slider(0, 1, 0.5, step=0.05, label="Weight of the words", elem_id="weight", buttons=[])
+                    weight = gr.Slider(0, 1, 0.5, step=0.05, label="Words’ weight", elem_id="weight", buttons=[])
                     status = gr.HTML("", elem_id="status")
                 with gr.Column(scale=4, min_width=320):
                     parts = grid(state, status, self.show(self.some)[1], self.show)
@@ -57,7 +57,7 @@ class Page:
         for event in (words.submit, go.click):
             event(self.asked, given, all_parts, **quiet)
         picture.change(self.given, given, all_parts, **quiet)
-        weight.release(self.weighed, given, all_parts, **quiet)
+        weight.change(self.weighed, given, all_parts, trigger_mode="always_last", **quiet)
         parts[1].select(self.clicked, given, all_parts, **quiet)
 
     def asked(self, words: str, payload: Any, weight: float, found: Found) -> Any:
@@ -105,9 +105,9 @@ class Page:
 
     def show(self, found: Found) -> Shown:
         """What the page shows of a search."""
-        if found is self.some or not (found.title or found.key or found.picture):
+        if not (found.title or found.picture):
             return shown(found, self._ideas())
-        return shown(found, _about(found))
+        return shown(found, _about(found, self.searches.name(found.key) if found.key else "your picture"))
 
     def _ideas(self) -> str:
         chips = "".join(
@@ -117,17 +117,16 @@ class Page:
         return f'<div class="about ideas">Try {chips}</div>' if chips else '<p class="about">A few of the pictures</p>'
 
 
-def _about(found: Found) -> str:
-    """What was searched for, and a way to let go of a chosen picture."""
+def _about(found: Found, picture: str) -> str:
+    """What was searched for, and a way to let go of a chosen picture; ``picture`` is what that is called."""
     parts = [f"<strong>“{escape(found.title)}”</strong>"] if found.title else []
     if found.key:
-        name = escape(found.key.rsplit("/", 1)[-1])
         parts.append(
-            f'<span class="chosen"><img src="thumbnail/{address(found.key)}" alt="">{name}'
+            f'<span class="chosen"><img src="thumbnail/{address(found.key)}" alt="">{escape(picture)}'
             '<button type="button" data-clear="1" aria-label="Let go of this picture">×</button></span>'
         )
     elif found.picture:
-        parts.append("<strong>your picture</strong>")
+        parts.append(f"<strong>{escape(picture)}</strong>")
     return f'<div class="about">{" and like ".join(parts) if found.title else "Like " + parts[0]}</div>'
 
 

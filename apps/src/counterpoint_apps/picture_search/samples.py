@@ -15,6 +15,7 @@ from counterpoint.parts import Dataset, content_id
 from counterpoint.run import Run
 from counterpoint.training.config import dataset_class
 from counterpoint.types import Damaged, Sample
+from counterpoint_apps.pictures.answers import BETWEEN
 from counterpoint_apps.pictures.sources import Folder, Source, State, media_type
 from counterpoint_multimodal.data.captions import clean
 from counterpoint_multimodal.data.files import PairFiles
@@ -53,11 +54,14 @@ class Samples(Source):
         described: where it came from, see `open_source`.
     """
 
-    def __init__(self, dataset: Pairs, described: Mapping[str, Any]) -> None:
+    def __init__(self, dataset: Dataset, described: Mapping[str, Any]) -> None:
+        assert isinstance(dataset, Pairs)  # as every dataset of the plugin is
         self.pairs, self._described = dataset, dict(described)
         self._places = {dataset.name(i): i for i in range(len(dataset))}
         self._root = dataset.root if isinstance(dataset, PairFiles) else None
         self._digest = 0 if self._root is not None else content_id(dataset.digest().encode())
+        if dataset.in_memory:
+            dataset[0]  # an archive is decoded at the first look: now, not when a page is waiting for its pictures
 
     def __str__(self) -> str:
         return str(self._described["data"])
@@ -158,7 +162,7 @@ class _Pictures(Dataset):
 
 
 def _joined(captions: Sequence[str]) -> str:
-    return " · ".join(captions[:CAPTIONS])
+    return BETWEEN.join(captions[:CAPTIONS])
 
 
 def open_source(run: Run, source: str | None, options: Mapping[str, Any] | None = None) -> Source:

@@ -50,7 +50,7 @@ class WordSearches(Searches[PairEncoder]):
             key: of the picture, where it is one of the index.
         """
         text = self.encoder.words([words]) if words else None
-        picture = None if image is None else torch.from_numpy(image)[None]
+        picture = None if image is None else torch.tensor(image)[None]
         return self.near(self.query(text, picture, weight)[0], words, key, picture is not None)
 
     def everything(self) -> Iterator[tuple[list[str], np.ndarray]]:
@@ -58,6 +58,10 @@ class WordSearches(Searches[PairEncoder]):
         for keys, _, vectors in self.index.store.read(vectors=True):
             assert vectors is not None
             yield keys, vectors.copy()  # Arrow's memory may not be written to, and torch warns of such
+
+    def name(self, key: str) -> str:
+        """What a person calls a picture of the index."""
+        return Hit(key, None, self.index.store.captions_of([key]).get(key, "")).name
 
     def some(self) -> Found:
         """A few pictures of the index, the same ones each time, drawn from all of it."""
@@ -70,7 +74,7 @@ class WordSearches(Searches[PairEncoder]):
     @staticmethod
     def ideas(found: Found) -> list[str]:
         """What could be searched for: the shortest captions of ``found``."""
-        texts = {hit.caption.split(" · ")[0] for hit in found.hits if hit.caption}
+        texts = {hit.name for hit in found.hits if hit.caption}
         return sorted(texts, key=lambda text: (len(text), text))[:IDEAS]
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+BETWEEN = " · "  # captions of one picture
 LISTED = 3  # hits per query in the table of several queries; JSON, CSV and the sheet have them all
 
 
@@ -28,6 +29,11 @@ class Hit:
     key: str
     score: float | None
     caption: str = ""
+
+    @property
+    def name(self) -> str:
+        """What a person calls it: its first caption, else the end of its key."""
+        return self.caption.split(BETWEEN)[0] or self.key.rsplit("/", 1)[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,6 @@ def _table(answers: list[Answer], words: Words) -> None:
     else:
         table = Table(words.query, "nearest (cosine)", title=words.title)
         for answer in answers:
-            nearest = (f"{hit.key} {hit.score:.2f}" for hit in answer.hits[:LISTED])
+            nearest = (f"{hit.name if words.captions else hit.key} {hit.score:.2f}" for hit in answer.hits[:LISTED])
             table.add_row(Text(answer.query), Text(", ".join(nearest)))
     console.print(table)

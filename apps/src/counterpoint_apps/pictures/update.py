@@ -84,6 +84,10 @@ def update(
         except KeyboardInterrupt:
             kept = f"{len(index.store):,} pictures are in {path}"
             raise Interrupted(f"Stopped; {kept}. The same command goes on from there.") from None
+        except DataError:
+            if fresh and not len(index.store):  # nothing to go on with, and the next try may be of another source
+                erase(path)
+            raise
 
 
 class _Update:

@@ -18,7 +18,7 @@ from counterpoint._version import __version__
 from counterpoint.errors import PluginError
 from counterpoint.files import write_text
 from counterpoint.methods.base import Method
-from counterpoint.parts import Dataset, Encoder
+from counterpoint.parts import Dataset
 from counterpoint.training.encoder_files import object_in, registered, save_encoder
 from counterpoint.training.recipes import find_recipe
 
