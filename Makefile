@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 FILMS := runs/demo-films
+EMOJI := runs/demo-emoji
 RESULTS ?= docs/results
 
 .PHONY: demo test unit lint format bench claims docs wheels clean help
@@ -17,7 +18,7 @@ $(VENV)/.installed: pyproject.toml core/pyproject.toml plugins/vision/pyproject.
 	$(BIN)/python -m pip install --quiet --group dev --group docs -e core -e plugins/vision -e plugins/graphrec -e plugins/multimodal -e 'apps[image-search,recommender,picture-search]'
 	@touch $@
 
-demo: $(VENV)/.installed ## recommend films, then learn from images; measured, with pictures, in about five minutes
+demo: $(VENV)/.installed ## recommend films, find emoji by words, learn from images; measured, with pictures, in five minutes or six
 	@echo "First: who liked which film. BPR-MF and LightGCN, then XSimGCL, on one split."
 	for model in bprmf lightgcn; do \
 	  $(BIN)/counterpoint pretrain --config configs/graphrec/demo-$$model.yaml --out $(FILMS)-$$model --overwrite --report false \
@@ -26,7 +27,12 @@ demo: $(VENV)/.installed ## recommend films, then learn from images; measured, w
 	$(BIN)/counterpoint evaluate $(FILMS)
 	$(BIN)/counterpoint compare $(FILMS) $(FILMS)-lightgcn $(FILMS)-bprmf --out $(FILMS)/compare.html
 	$(BIN)/counterpoint app recommender recommend 196 -k 3 --run $(FILMS)
-	@echo "Then: pictures, without a label."
+	@echo "Second: emoji and their names. CLIP, from nothing, and a search for emoji that it never saw."
+	$(BIN)/counterpoint pretrain --config configs/multimodal/demo.yaml --out $(EMOJI) --overwrite
+	$(BIN)/counterpoint evaluate $(EMOJI)
+	$(BIN)/counterpoint app picture-search index --run $(EMOJI) --index $(EMOJI)/index --rebuild
+	$(BIN)/counterpoint app picture-search search "red heart" "a cat" "clock" -k 8 --index $(EMOJI)/index --sheet $(EMOJI)/found.png
+	@echo "Third: pictures, without a label."
 	$(BIN)/counterpoint pretrain --config configs/vision/demo.yaml --data "$$($(BIN)/python -m counterpoint_vision.data.demo)" --out $(DEMO) --overwrite
 	$(BIN)/counterpoint evaluate $(DEMO)
 	$(BIN)/counterpoint app image-search query --run $(DEMO) --samples 5 -k 9 --sheet $(DEMO)/neighbours.png
@@ -37,6 +43,11 @@ demo: $(VENV)/.installed ## recommend films, then learn from images; measured, w
 	@echo "  side by side    $(FILMS)/compare.html"
 	@echo "  try it          $(BIN)/counterpoint app recommender serve --run $(FILMS)"
 	@echo "  your own table  $(BIN)/counterpoint app recommender fit TABLE --out runs/mine"
+	@echo "Emoji:"
+	@echo "  report          $(EMOJI)/report.html (what words find among emoji that it never saw)"
+	@echo "  three searches  $(EMOJI)/found.png"
+	@echo "  try it          $(BIN)/counterpoint app picture-search serve --index $(EMOJI)/index"
+	@echo "  your own        $(BIN)/counterpoint pretrain multimodal/clip --data TABLE --out runs/pairs"
 	@echo "Pictures:"
 	@echo "  report          $(DEMO)/report.html"
 	@echo "  neighbours      $(DEMO)/neighbours.png"

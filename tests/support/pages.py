@@ -15,13 +15,16 @@ DOCS = ROOT / "docs"
 
 PICTURES = f"{ROOT}/core {ROOT}/plugins/vision {ROOT}/apps"
 WHOLE = f"{ROOT}/core {ROOT}/plugins/vision {ROOT}/plugins/graphrec {ROOT}/plugins/multimodal {ROOT}/apps"
+DISTRIBUTIONS = (
+    "./core ./plugins/vision ./plugins/graphrec ./plugins/multimodal './apps[image-search,recommender,picture-search]'"
+)
 PIP = "pip install --dry-run --no-deps --no-build-isolation --quiet"
 INTO = "pip install --no-deps --no-build-isolation --no-index --quiet --target"
 SHORT = "--max_steps 20 --tensorboard false --progress false"
 SHORTER = {  # what a page says: what is run
     "make demo": f"make --dry-run -C {ROOT} demo",
     "make test": f"make --dry-run -C {ROOT} test",
-    "pip install ./core ./plugins/vision ./plugins/graphrec ./plugins/multimodal './apps[image-search,recommender,picture-search]'": f"{PIP} {WHOLE}",
+    f"pip install {DISTRIBUTIONS}": f"{PIP} {WHOLE}",
     "pip install ./core ./plugins/vision './apps[image-search]'": f"{PIP} {PICTURES}",
     "pip install ./odd-ones": f"{INTO} installed ./odd-ones",
     "--epochs 20": SHORT,
