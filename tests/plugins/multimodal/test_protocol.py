@@ -130,7 +130,7 @@ def test_damaged_records_are_counted() -> None:
 
 
 def test_other_data_is_refused() -> None:
-    with pytest.raises(DataError, match="dataset: found no pair in val; allowed: one at least. Bring more pairs"):
+    with pytest.raises(DataError, match=r"dataset: found no pair in val; allowed: one at least\. Bring more pairs"):
         measured(oracle(), many(part="test"))
     with pytest.raises(ConfigError, match="dataset: found Clicks; allowed: pictures with texts"):
         PairRetrieval().floors(Clicks(), "val", quick=True)
