@@ -18,6 +18,7 @@ from counterpoint.parts import SPLITS, Dataset, content_id
 from counterpoint.types import Batch, Damaged, Sample
 from counterpoint_multimodal.data.captions import LONGEST, clean, encode, pad
 from counterpoint_multimodal.data.groups import completed, connected, shared_keys
+from counterpoint_multimodal.data.pictures import Pictures
 
 
 @dataclass
@@ -119,6 +120,10 @@ class Pairs(Dataset):
         if "text" in batch.data:
             batch.data["text"] = pad(list(batch.data["text"]))
         return batch
+
+    def entities(self) -> Dataset:
+        """The pictures: a caption beside its picture would give away the class."""
+        return Pictures(self)
 
     def groups(self) -> np.ndarray:
         """``(N,)`` int64: the number of the first sample of each one's group.
