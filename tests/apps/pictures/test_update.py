@@ -22,7 +22,7 @@ from counterpoint_apps.pictures import sources
 from counterpoint_apps.pictures import update as updating
 from counterpoint_apps.pictures.encoder import PictureEncoder
 from counterpoint_apps.pictures.index import LOCK, PictureIndex, locked
-from counterpoint_vision.data import folder as listing
+from counterpoint_vision.data.folder import scan
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -182,7 +182,7 @@ def test_what_lies_in_an_unreadable_folder_is_kept(
             raise PermissionError(errno.EACCES, "Permission denied")
         return look(path)
 
-    monkeypatch.setattr(listing.os, "scandir", denied)
+    monkeypatch.setattr(sources.os, "scandir", denied)
     done = update(photos)
     assert (done.unreadable, done.removed, done.unchanged) == (["green/"], 0, 40)
     assert any("cannot be read: green/" in line for line in updating.told(done, PictureIndex(index)))
@@ -214,7 +214,7 @@ def test_the_listing_is_a_stream(tmp_path: Path) -> None:
     """The first path comes before the folder is read to its end, and the ledger takes 25 bytes a file."""
     for number in range(3_000):
         (tmp_path / f"{number}.jpg").touch()
-    paths = listing.scan(tmp_path)
+    paths = scan(tmp_path)
     first = next(paths)
     assert first.endswith(".jpg")
     import tracemalloc
