@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import snippets
-from counterpoint_multimodal.data.examples import toy
+from pages import captions
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -20,8 +20,7 @@ SHORTEN = {
 
 
 def test_every_command_runs(tmp_path: Path) -> None:
-    toy(tmp_path)
-    (tmp_path / "pairs.csv").rename(tmp_path / "captions.csv")
+    captions(tmp_path)
     (tmp_path / "photos").mkdir()
     for number in range(4):
         (tmp_path / "images" / f"{number:03d}.png").rename(tmp_path / "photos" / f"{number}.png")

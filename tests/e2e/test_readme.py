@@ -1,4 +1,4 @@
-"""Every command and snippet in the README runs, in the README's order, on some pictures and a table of clicks."""
+"""Every command and snippet in the README runs, in the README's order, on some pictures, captions and clicks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 import counterpoint as cp
 import snippets
-from pages import ROOT, clicks, photos, shorter
+from pages import ROOT, captions, clicks, photos, shorter
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -19,6 +19,7 @@ README = ROOT / "README.md"
 def test_every_block_runs_in_order(tmp_path: Path) -> None:
     photos(tmp_path)
     clicks(tmp_path)
+    captions(tmp_path)
     ran = [block for block, _ in snippets.run(README, tmp_path, shorten=shorter(README))]
     languages = [block.language for block in ran]
     assert languages.count("bash") >= 4
@@ -29,5 +30,6 @@ def test_every_block_runs_in_order(tmp_path: Path) -> None:
     assert len(pq.read_table(tmp_path / "recommendations.parquet")) == 10 * 40
     assert (tmp_path / "counterpoint-weather" / "pyproject.toml").is_file()
     assert (tmp_path / "photos.parquet").is_file()
+    assert (tmp_path / "found.png").stat().st_size > 1000
     embeddings = cp.load(tmp_path / "runs" / "again").embed(tmp_path / "photos")
     assert embeddings.shape == (40, 128)

@@ -9,6 +9,7 @@ from PIL import Image
 
 import snippets
 from counterpoint_graphrec.data.examples import table
+from counterpoint_multimodal.data.examples import toy
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -63,3 +64,9 @@ def photos(folder: Path) -> None:
 def clicks(folder: Path) -> None:
     """A folder with clicks.csv: forty users, u0 to u39, and thirty items, i0 to i29, with titles and categories."""
     Path(table(folder)["source"]).rename(folder / "clicks.csv")
+
+
+def captions(folder: Path) -> None:
+    """A folder with captions.csv: 48 drawn shapes in images/ and what they are."""
+    toy(folder)
+    (folder / "pairs.csv").rename(folder / "captions.csv")
