@@ -19,6 +19,7 @@ from typing import Any
 
 import benchmarks
 import commands
+import paired
 import ranked
 from commands import table
 from counterpoint import plugin as plugins
@@ -36,6 +37,7 @@ ABSENT = "*Not measured yet.*"
 DEMO = ("knn[k=20", "linear", "fewshot[k=5", "recall@1", "nmi")  # the metrics that the README shows
 DEMO_CLASSES = 16
 CLAIMED = ("douban-book", "amazon-beauty")  # data sets of the claims on recommendation
+CAPTIONED = ("emoji-concept", "emoji-style", "fashion-products")  # and on pictures with words
 
 
 def working() -> list[plugins.Plugin]:
@@ -228,6 +230,12 @@ WRITERS: dict[str, Callable[[], str]] = {
             ("curves", ranked.shown),
         )
     },
+    "demo-emoji": paired.emoji,
+    **{f"multimodal-floors-{data}": partial(paired.floors, data) for data in CAPTIONED},
+    "multimodal-recipes": paired.recipes,
+    "multimodal-gains": paired.gains,
+    "multimodal-tried": partial(paired.tried, "recipes"),
+    "multimodal-commands": partial(paired.commands_of, "recipes"),
     "checks": checks,
     "conformance": conformance,
     "methods": methods,

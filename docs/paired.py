@@ -1,0 +1,95 @@
+"""Tables of pictures with texts: the demo's emoji, and the claims of CLIP and what improves it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from commands import table
+from counterpoint.evaluation.table import markdown
+
+RESULTS = Path(__file__).resolve().parent / "results"
+ABSENT = "*Not measured yet.*"
+SHOWN = ("recall@1", "recall@5", "recall@10")
+ROWS = {"learnt": "CLIP", "untrained": "untrained"}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def claim(name: str) -> dict[str, Any]:
+    """What was measured so far; empty: nothing."""
+    return _read(RESULTS / "claims" / f"multimodal-{name}.json")
+
+
+def emoji() -> str:
+    """What the demo's CLIP finds among the emoji of test."""
+    found = _read(RESULTS / "demo-emoji.json")
+    if not found:
+        return ABSENT
+    rows = {row: {m: values[m] for m in SHOWN if m in values} for row, values in found["metrics"].items()}
+    return markdown(rows).rstrip()
+
+
+def _spread(values: list[float]) -> str:
+    scaled = [100 * value for value in values]
+    return f"{fmean(scaled):.1f} ± {stdev(scaled):.1f}" if len(scaled) > 1 else f"{scaled[0]:.1f}"
+
+
+def floors(data: str) -> str:
+    """CLIP on test, beside what needs no training."""
+    found = claim(data)
+    if not found:
+        return ABSENT
+    every = {"CLIP": found["test"], **found["floors"]}
+    rows = [[name, *(_spread(values[m]) if m in values else "" for m in SHOWN)] for name, values in every.items()]
+    return table(["", *(f"{metric}, %" for metric in SHOWN)], rows)
+
+
+def recipes() -> str:
+    """The table of recipes and losses: recall on test."""
+    cells = claim("recipes").get("cells")
+    if not cells:
+        return ABSENT
+    rows = []
+    for name, one in cells.items():
+        epochs = " ".join(str(epoch) for epoch in one["epochs to best"])
+        rows.append([name, *(_spread(one["test"][m]) for m in SHOWN), epochs, f"{fmean(one['seconds']):.0f}"])
+    return table(["cell", *(f"{metric}, %" for metric in SHOWN), "best epoch", "seconds"], rows)
+
+
+def gains() -> str:
+    """Differences of recall@10 between cells, paired by seed."""
+    found = claim("recipes").get("gains")
+    if not found:
+        return ABSENT
+    rows = []
+    for name, gain in found.items():
+        mean, half = (100 * gain["difference"][key] for key in ("mean", "half"))
+        rows.append([name, f"{mean:+.2f}", f"{mean - half:+.2f} to {mean + half:+.2f}", f"{gain['p']:.3f}"])
+    return table(["difference", "points of recall@10", "95 % interval", "p"], rows)
+
+
+def tried(name: str) -> str:
+    """What was compared on val."""
+    found = claim(name).get("chosen on val")
+    if not found:
+        return ABSENT
+    grids = found if isinstance(next(iter(found.values())), dict) else {"basic": found}
+    rows = [
+        [recipe, ", ".join(f"{options.split()[-1]}: {100 * value:.1f}" for options, value in grid.items())]
+        for recipe, grid in grids.items()
+    ]
+    return table(["recipe", "learning rate: recall@10 on val, %"], rows)
+
+
+def commands_of(name: str) -> str:
+    """The command that repeats the first seed of each cell."""
+    found = claim(name)
+    if not found:
+        return ABSENT
+    cells: dict[str, Any] = found.get("cells") or {"": found}
+    return "\n".join(["```text", *(f"{one['command']} --seed 0" for one in cells.values()), "```"])
