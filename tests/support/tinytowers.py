@@ -40,7 +40,7 @@ def _trunk(width: int, norm: bool) -> nn.Sequential:
 
 
 def views(strong: int = 0, rows: int = 6, seed: int = 0, texts: int | None = None, alike: bool = False) -> list[View]:
-    """A weak view of each modality, then strong ones as `RocketViews` orders them; ``alike``: copies of the weak ones."""
+    """A weak view of each modality, then strong ones, as `RocketViews` orders them; ``alike``: copies of the weak."""
     generator = torch.Generator().manual_seed(seed)
     weak = {name: torch.randn(rows, IN, generator=generator) for name in FEATURES}
     made = [View(data, name) for name, data in weak.items()]

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from counterpoint.errors import ConfigError, ShapeError
 from counterpoint.methods import Pair
 from counterpoint.nn import MomentumTwin
-from counterpoint.objectives import InfoNCE, NegativeCosine, Sigmoid
+from counterpoint.objectives import InfoNCE, NegativeCosine, Sigmoid, VICReg
 from counterpoint.types import Step, View
 from counterpoint_multimodal.methods import Rocket
 from tinytowers import TinyTowers, batch, swapped, views
@@ -75,7 +75,7 @@ def test_without_strong_views_it_is_clip() -> None:
 def test_alike_views_of_shared_heads_and_temperatures_without_smoothing_are_clip(strong: int) -> None:
     method = made(local_heads=False, local_objective=InfoNCE(0.07, learnable_temperature=True))
     step = take(method, views(strong, alike=True))
-    assert float(step.loss) == pytest.approx(float(clip(*method.last_step.pair, 0.07)), abs=1e-6)
+    assert float(step.loss.detach()) == pytest.approx(float(clip(*method.last_step.pair, 0.07)), abs=1e-6)
     assert float(step.parts["local"]) == pytest.approx(float(step.parts["global"]), abs=1e-6)
 
 
@@ -174,11 +174,18 @@ def test_what_is_refused() -> None:
     refused(ConfigError, r"Rocket.weight: found -1; allowed: a number of at least 0", lambda: made(weight=-1))
     refused(ConfigError, r"objective: found NegativeCosine", lambda: made(local_objective=NegativeCosine()))
     options = {"extra": "barlip", "extra_options": {"out": 3}}
-    refused(ConfigError, r"extra_options: found 'out'; allowed: redundancy, hidden_dim, out_dim", lambda: made(**options))
+    refused(
+        ConfigError, r"extra_options: found 'out'; allowed: redundancy, hidden_dim, out_dim", lambda: made(**options)
+    )
     refused(
         ConfigError,
         r"Rocket.smoothing: found 0.1; allowed: 0 beside 'swalip'",
         lambda: Rocket(TinyTowers(), extra="swalip"),
+    )
+    refused(
+        ConfigError,
+        r"Rocket: objective: found VICReg; allowed: objectives with a temperature beside 'swalip'",
+        lambda: made(extra="swalip", local_objective=VICReg()),
     )
     for given in (views(2, texts=1), views(1)[::-1], views(1)[2:]):
         refused(

@@ -14,7 +14,7 @@ from counterpoint.errors import ConfigError, ShapeError, message
 from counterpoint.parts import Dataset, Encoder
 from counterpoint.types import Encoding, View
 from counterpoint_multimodal.data import captions
-from counterpoint_multimodal.encoders.tokenizer import Tokenizer, Tokens
+from counterpoint_multimodal.encoders.tokenizer import Tokenizer, Tokens, large_enough
 
 
 class TextEncoder(Encoder):
@@ -178,6 +178,7 @@ class TextTransformer(TextEncoder):
         max_tokens: int = 32,
         dropout: float = 0.0,
     ) -> None:
+        large_enough(vocabulary)
         super().__init__(Tokenizer(vocabulary, max_tokens), width)
         for name, value in (("text_width", width), ("text_layers", layers), ("text_heads", heads)):
             if value < 1:
