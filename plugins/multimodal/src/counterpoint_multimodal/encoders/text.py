@@ -115,7 +115,7 @@ class _Packing:
     def padded(self, x: Tensor) -> Tensor:
         """``(n, W)`` -> ``(B, T, W)``, zero where nothing is real."""
         rows, length = self.shape
-        return x.new_zeros(rows * length, x.shape[1]).index_copy(0, self.place, x).view(rows, length, -1)
+        return x.new_zeros(rows * length, x.shape[1]).index_copy(0, self.place, x).view(rows, length, x.shape[1])
 
     def at(self, column: Tensor) -> Tensor:
         """``(B,)`` places in the rows -> places among the ``n``."""
@@ -124,7 +124,7 @@ class _Packing:
 
     def attend(self, qkv: Tensor, heads: int) -> Tensor:
         """Causal attention within each row: ``(n, 3 W)`` -> ``(n, W)``. What follows a row's end is never seen."""
-        q, k, v = self.padded(qkv).view(*self.shape, 3, heads, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = self.padded(qkv).view(*self.shape, 3, heads, qkv.shape[1] // (3 * heads)).permute(2, 0, 3, 1, 4)
         found = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return self.packed(found.transpose(1, 2).flatten(2))
 
