@@ -12,6 +12,7 @@ from counterpoint.testing import Report
 from counterpoint.testing.kit import Session
 from counterpoint.training import config as configs
 from counterpoint_graphrec.data.examples import arrays as interactions
+from counterpoint_multimodal.data.examples import arrays
 
 pytestmark = pytest.mark.unit
 
@@ -70,7 +71,8 @@ def test_the_conformance_of_every_plugin_of_ours_is_of_these_checks() -> None:
 def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Something small for each domain."""
     clicks = interactions(tmp_path_factory.mktemp("clicks"))["source"]
-    return {"vision": "photographs", "graphrec": clicks}
+    shapes = arrays(tmp_path_factory.mktemp("pairs"))["source"]
+    return {"vision": "photographs", "graphrec": clicks, "multimodal": shapes}
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: f"{p.parent.name}/{p.name}")

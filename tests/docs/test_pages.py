@@ -17,6 +17,7 @@ ELSEWHERE = {  # have tests of their own, which look at more
     "tutorials/first-plugin.md",
     "how-to/read-the-report.md",
     "how-to/search-your-pictures.md",
+    "how-to/search-pictures.md",
 }
 PAGES = [page for page in sorted(DOCS.rglob("*.md")) if snippets.blocks(page, *snippets.RUN)]
 PAGES = [page for page in PAGES if str(page.relative_to(DOCS)) not in ELSEWHERE]

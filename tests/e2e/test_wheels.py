@@ -28,6 +28,7 @@ ENTRIES = {
     "counterpoint-graphrec": "[counterpoint.plugins]\ngraphrec = counterpoint_graphrec.plugin:plugin",
     "counterpoint-multimodal": "[counterpoint.plugins]\nmultimodal = counterpoint_multimodal.plugin:plugin",
     "counterpoint-apps": "[counterpoint.apps]\nimage-search = counterpoint_apps.image_search:app\n"
+    "picture-search = counterpoint_apps.picture_search:app\n"
     "recommender = counterpoint_apps.recommender:app",
 }
 

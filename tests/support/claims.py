@@ -32,6 +32,7 @@ SMOKE = bool(os.environ.get("COUNTERPOINT_SMOKE"))
 SMOKE_WORDS = {
     "vision": ("--data", "photographs", "--dataset.train_patches", "40", "--max_steps", "4"),
     "graphrec": ("--data", "clicks.csv", "--max_steps", "4", "--dataset.core", "0", "--batch_size", "64"),
+    "multimodal": ("--data", "pairs.csv", "--max_steps", "4", "--batch_size", "16"),
 }
 """What makes a trial of each plugin a matter of seconds, on data that needs no data home."""
 KNN = "knn[k=20,T=0.07]"
@@ -39,6 +40,13 @@ KNN = "knn[k=20,T=0.07]"
 
 def _home() -> Path:
     return Path(os.environ.get("COUNTERPOINT_CLAIMS", ROOT / "runs" / "claims"))
+
+
+def place(name: str) -> Path:
+    """A folder of the claims' own."""
+    folder = _home() / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 @dataclass(frozen=True)
@@ -54,8 +62,7 @@ class Trial:
         if "--monitor_epochs" not in self.words:
             quiet += ["--monitor_epochs", "100000"]
         smoke = SMOKE_WORDS[self.words[0].partition("/")[0]] if SMOKE else ()
-        if "clicks.csv" in smoke:
-            smoke = tuple(word.replace("clicks.csv", _clicks()) for word in smoke)
+        smoke = tuple(MADE[word]() if word in MADE else word for word in smoke)
         return [*self.words, *smoke, "--seed", str(self.seed), *quiet]
 
     @property
@@ -71,19 +78,35 @@ def _clicks() -> str:
     """A small table of interactions, made once."""
     from counterpoint_graphrec.data.examples import table
 
-    folder = _home() / "clicks"
-    folder.mkdir(parents=True, exist_ok=True)
-    return str(table(folder)["source"])
+    return str(table(place("clicks"))["source"])
+
+
+@functools.cache
+def _pairs() -> str:
+    """A small table of drawings and captions, made once."""
+    from counterpoint_multimodal.data.examples import toy
+
+    return str(toy(place("pairs"))["source"])
+
+
+MADE = {"clicks.csv": _clicks, "pairs.csv": _pairs}
+"""Data that a smoke run makes for itself."""
+
+
+def trained(trial: Trial) -> Path:
+    """Train, unless it was: the run directory."""
+    if (trial.folder / "checkpoints" / "last.ckpt").is_file() and not (trial.folder / "run.json").is_file():
+        _command(["pretrain", "--resume", str(trial.folder)])
+    elif not (trial.folder / "run.json").is_file():
+        _command(["pretrain", *trial.options(), "--out", str(trial.folder), "--overwrite", "--report", "false"])
+    return trial.folder
 
 
 def measure(trial: Trial, split: str, quick: bool) -> dict[str, Any]:
     """Train (unless it was), evaluate on ``split`` (unless it was): rows of metrics, and facts of the training."""
     path = trial.folder / f"evaluation-{split}.json"
     if not path.is_file():
-        if (trial.folder / "checkpoints" / "last.ckpt").is_file() and not (trial.folder / "run.json").is_file():
-            _command(["pretrain", "--resume", str(trial.folder)])
-        elif not (trial.folder / "run.json").is_file():
-            _command(["pretrain", *trial.options(), "--out", str(trial.folder), "--overwrite", "--report", "false"])
+        trained(trial)
         _command(["evaluate", str(trial.folder), "--split", split, *(["--quick"] if quick else [])])
     rows = json.loads(path.read_text(encoding="utf-8"))["metrics"]
     run = json.loads((trial.folder / "run.json").read_text(encoding="utf-8"))

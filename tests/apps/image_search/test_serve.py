@@ -5,26 +5,24 @@ from __future__ import annotations
 import os
 import socket
 import struct
-import threading
-import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.error import HTTPError
 from urllib.parse import quote
-from urllib.request import Request, urlopen
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
-import uvicorn
 from PIL import Image
 
 from browser import open_page
 from counterpoint import apps
 from counterpoint.errors import ConfigError, DataError
-from counterpoint_apps.image_search.index import PictureIndex
-from counterpoint_apps.image_search.searches import PER_PAGE, Searches
-from counterpoint_apps.image_search.serve import build_app
+from counterpoint_apps.image_search.encoder import open_index
+from counterpoint_apps.image_search.page import build
+from counterpoint_apps.pictures.searches import PER_PAGE
+from counterpoint_apps.pictures.serve import build_app
+from serving import serving, status
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -40,26 +38,8 @@ def served(photos: Path, run: Path, tmp_path: Path, update, monkeypatch: pytest.
     (photos / "secret.png").write_bytes((photos / ODD).read_bytes())  # after the index was made
     (tmp_path / "outside.png").write_bytes((photos / ODD).read_bytes())
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
-    index = PictureIndex(tmp_path / "index")
-    listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(build_app(Searches(index, index.encoder()), 1), log_level="warning"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 60
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert server.started
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
-    server.should_exit = True
-    thread.join(10)
-
-
-def status(address: str, **headers: str) -> int:
-    try:
-        with urlopen(Request(address, headers=headers), timeout=20) as answer:
-            return int(answer.status)
-    except HTTPError as error:
-        return error.code
+    with serving(build_app(open_index(tmp_path / "index"), build, 1)) as address:
+        yield address
 
 
 def test_only_pictures_of_the_index_are_served(served: str, photos: Path, tmp_path: Path) -> None:

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import socket
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
-import uvicorn
 
 from browser import open_page
 from counterpoint import apps
@@ -23,6 +18,7 @@ from counterpoint_apps.recommender.page import _listed, _map, _searched, _shown
 from counterpoint_apps.recommender.serve import build_app
 from counterpoint_apps.recommender.visit import Visit, acted
 from counterpoint_graphrec.tasks import Recommender
+from serving import serving, status
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -39,18 +35,8 @@ def recommender(run: Path) -> Recommender:
 @pytest.fixture(scope="module")
 def served(recommender: Recommender, run: Path) -> Iterator[str]:
     """Address of the page."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    app = build_app(recommender, Atlas.of(recommender, run))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 60
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert server.started
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
-    server.should_exit = True
-    thread.join(10)
+    with serving(build_app(recommender, Atlas.of(recommender, run))) as address:
+        yield address
 
 
 @pytest.mark.browser
@@ -115,9 +101,7 @@ def test_on_a_phone_in_the_dark(served: str) -> None:
 
 
 def test_another_sites_name_for_this_machine_gets_nothing(served: str) -> None:
-    with pytest.raises(HTTPError) as refused:
-        urlopen(Request(served, headers={"Host": "evil.example"}), timeout=60)
-    assert refused.value.code == 400
+    assert status(served, Host="evil.example") == 400
 
 
 def test_titles_are_text_wherever_they_stand(recommender: Recommender, run: Path) -> None:

@@ -22,8 +22,10 @@ from counterpoint.errors import ConfigError, DataError, PluginError, RunError, T
 from counterpoint.parts import Encoder
 from counterpoint.plugin import Part, Plugin
 from counterpoint.run import Run
+from counterpoint.training.config import parse
 from counterpoint.training.embedding import embed, encode_with
 from counterpoint.training.evaluate import evaluate_run, untrained
+from counterpoint.training.export import described
 from counterpoint.training.pretrain import pretrain
 from counterpoint.training.tables import embed_to_parquet
 from counterpoint.types import Encoding, View
@@ -81,6 +83,15 @@ def test_the_card_and_config_of_the_encoder(run: Run) -> None:
     config = json.loads((run.path / "encoder" / "config.json").read_text())
     assert config["encoder"]["init_args"] == {"width": 16, "dropout": 0.0}
     assert (config["plugin"], config["dim"]) == ("toy", 16)
+
+
+def test_the_saved_encoder_needs_nothing_that_its_weights_came_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its config says the blank encoder's arguments; that of the run still says what was asked for."""
+    blank = classmethod(lambda cls, arguments: {**arguments, "dropout": 0.25})
+    monkeypatch.setattr(toy.DigitNet, "blank", blank)
+    config = parse(["toy/simclr", "--data=digits"])
+    assert described(config)["encoder"]["init_args"]["dropout"] == 0.25
+    assert config.encoder.init_args.dropout == 0.0
 
 
 def test_what_the_card_shows_works(run: Run, tmp_path: Path) -> None:

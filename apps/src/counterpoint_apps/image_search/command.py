@@ -8,7 +8,8 @@ from pathlib import Path
 
 from counterpoint.errors import ConfigError, message
 from counterpoint_apps.image_search import app
-from counterpoint_apps.shell import Verbs, add_address, add_forms, add_verb, at_least
+from counterpoint_apps.pictures.options import add_page, add_update, update_options
+from counterpoint_apps.shell import Verbs, add_forms, add_verb, at_least
 
 INDEX = Path("image-index")
 
@@ -75,42 +76,35 @@ def _index(verbs: Verbs) -> None:
     verb.add_argument("--run", type=Path, help="run directory whose encoder is used")
     verb.add_argument("--encoder", help="instead of a run: timm:NAME, with --weights")
     verb.add_argument("--weights", type=Path, help="weight file of that network (.safetensors, or .pth without pickle)")
-    verb.add_argument("--rebuild", action="store_true", help="start from nothing")
-    verb.add_argument("--workers", type=int, default=0, help="processes that read pictures (default: 0)")
-    verb.add_argument("--exact-below", type=int, help="pictures up to which search is exact (default: 50,000)")
+    add_update(verb)
     verb.set_defaults(do=_do_index)
 
 
 def _do_index(parsed: argparse.Namespace) -> int:
     app.demand("lancedb", "filelock")
-    from counterpoint_apps.image_search.index import PictureIndex
-    from counterpoint_apps.image_search.update import told, update
-    from counterpoint_apps.store import EXACT_BELOW
+    from counterpoint_apps.pictures.sources import Folder
+    from counterpoint_apps.pictures.update import update_and_tell
 
-    at_least("workers", parsed.workers, 0)
-    limit = EXACT_BELOW if parsed.exact_below is None else at_least("exact-below", parsed.exact_below, 0)
-    encoder = _chosen(parsed)
-    options = {"rebuild": parsed.rebuild, "workers": parsed.workers, "exact_below": limit}
-    counts = update(parsed.folder, encoder, parsed.index, **options)
-    print("\n".join(told(counts, PictureIndex(parsed.index))))
+    options = update_options(parsed)
+    update_and_tell(Folder.checked(parsed.folder), _chosen(parsed), parsed.index, **options)
     return 0
 
 
 def _chosen(parsed: argparse.Namespace):  # type: ignore[no-untyped-def]  # the type's module is heavy
-    from counterpoint_apps.image_search.encoder import PictureEncoder
+    from counterpoint_apps.image_search.encoder import ImageEncoder
 
     if (parsed.run is None) == (parsed.encoder is None):
         found = "neither" if parsed.run is None else "both"
         raise ConfigError(message("--run, --encoder", found, "one of them", "For example: --run runs/photos"))
     if parsed.run is not None:
-        return PictureEncoder.of_run(parsed.run)
+        return ImageEncoder.of_run(parsed.run)
     kind, _, name = parsed.encoder.partition(":")
     if kind != "timm" or not name:
         raise ConfigError(message("--encoder", repr(parsed.encoder), "timm:NAME, for example timm:resnet18"))
     if parsed.weights is None:
         todo = "Without weights the network is random, and what it finds is too. Give the file of its weights."
         raise ConfigError(message("--weights", "none", "a weight file", todo))
-    return PictureEncoder.of_timm(name, parsed.weights)
+    return ImageEncoder.of_timm(name, parsed.weights)
 
 
 def _query(verbs: Verbs) -> None:
@@ -175,15 +169,16 @@ def _do_duplicates(parsed: argparse.Namespace) -> int:
 def _serve(verbs: Verbs) -> None:
     verb = _verb(verbs, "serve", "search in the browser", SERVE_EXAMPLES)
     verb.add_argument("--run", type=Path, help="where the index's run lies now")
-    verb.add_argument("--max-upload", type=int, default=20, metavar="MB", help="largest upload in MB (default: 20)")
-    add_address(verb)
+    add_page(verb)
     verb.set_defaults(do=_do_serve)
 
 
 def _do_serve(parsed: argparse.Namespace) -> int:
     app.demand()
-    from counterpoint_apps.image_search.serve import serve
+    from counterpoint_apps.image_search.encoder import open_index
+    from counterpoint_apps.image_search.page import build
+    from counterpoint_apps.pictures.serve import serve
 
     at_least("max-upload", parsed.max_upload, 1)
-    serve(parsed.index, parsed.run, parsed.host, parsed.port, parsed.max_upload, parsed.open)
+    serve(open_index(parsed.index, parsed.run), build, parsed.host, parsed.port, parsed.max_upload, parsed.open)
     return 0

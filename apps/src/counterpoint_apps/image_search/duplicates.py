@@ -15,8 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from counterpoint.errors import DataError, message
-from counterpoint_apps.image_search.index import PictureIndex
-from counterpoint_apps.image_search.query import tile
+from counterpoint_apps.pictures.index import PictureIndex
+from counterpoint_apps.pictures.sheet import tile
+from counterpoint_apps.pictures.sources import Folder
 from counterpoint_apps.shell import tell
 from counterpoint_vision.tasks import NearDuplicates, Tile, contact_sheet
 from counterpoint_vision.tasks.duplicates import Group
@@ -99,8 +100,10 @@ def _draw(index: PictureIndex, groups: list[Group], names: list[str], sheet: Pat
         tell(f"No near-duplicates, so {sheet} was not drawn.")
         return
 
+    folder = Folder.of(index.described)
+
     def made(row: int, score: float | None = None) -> Tile:
-        return tile(index.folder, names[row], score)
+        return tile(folder, names[row], score)
 
     first = [made(group.rows[0]) for group in groups]
     others = [[made(r, s) for r, s in zip(group.rows[1:], group.scores[1:])] for group in groups]

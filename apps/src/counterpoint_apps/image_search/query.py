@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from counterpoint.errors import DataError, message
-from counterpoint_apps.image_search.answers import Answer, show
-from counterpoint_apps.image_search.encoder import PictureEncoder
-from counterpoint_apps.image_search.index import PictureIndex
+from counterpoint_apps.image_search.encoder import ImageEncoder, open_index
+from counterpoint_apps.pictures.answers import Answer, show
+from counterpoint_apps.pictures.files import embedded, present
+from counterpoint_apps.pictures.searches import Searches
+from counterpoint_apps.pictures.sheet import tile, tile_of_file
 from counterpoint_apps.shell import tell
-from counterpoint_vision.data.files import ImageFiles
-from counterpoint_vision.data.folder import scan
-from counterpoint_vision.tasks import Tile, contact_sheet
-from counterpoint_vision.tasks.sheet import SIDE
+from counterpoint_vision.tasks import contact_sheet
 
-CHUNK = 256
 ON_SHEET = 20  # queries on a contact sheet; more would be a picture that nobody can open
 
 
@@ -44,68 +40,31 @@ def query(
     Raises:
         DataError: no index, a damaged one, a file that is missing, or no picture that can be read.
     """
-    absent = [os.fspath(image) for image in images if not image.exists()]
-    if absent:
-        raise DataError(message("images", ", ".join(absent), "picture files, or folders of them, that exist"))
-    index = PictureIndex(path)
-    encoder = index.encoder(run)
+    present(images)
+    searches = open_index(path, run)
     shown: list[Answer] = []
     damaged: list[str] = []
 
     def answers() -> Iterator[Answer]:
-        for answer in _search(index, encoder, _expanded(images), k, exact, damaged):
-            if len(shown) < ON_SHEET:
-                shown.append(answer)
-            yield answer
+        for paths, vectors in embedded(searches.encoder, images, damaged):
+            for picture, vector in zip(paths, vectors):
+                answer = Answer(picture, searches.hits(vector, k, exact))
+                if len(shown) < ON_SHEET:
+                    shown.append(answer)
+                yield answer
 
     show(answers(), form)
     for text in damaged:
         tell(f"left out: {text}")
     if not shown:
         raise DataError(message("images", "none that can be read", "at least one readable picture"))
-    tell(f"{index.how()}{' (compared with all: --exact)' if exact else ''}")
+    tell(f"{searches.index.how()}{' (compared with all: --exact)' if exact else ''}")
     if sheet is not None:
-        _draw(index, shown, sheet)
+        _draw(searches, shown, sheet)
         tell(f"Neighbours as a picture: {sheet}")
 
 
-def _search(
-    index: PictureIndex,
-    encoder: PictureEncoder,
-    files: Iterator[Path],
-    k: int,
-    exact: bool | None,
-    damaged: list[str],
-) -> Iterator[Answer]:
-    while chunk := list(islice(files, CHUNK)):
-        found = encoder.embed(encoder.files(Path(), [str(file) for file in chunk]))
-        damaged += [f"{one.name}: {one.reason}" for one in found.damaged]
-        for place, vector in zip(found.index.tolist(), found.features.numpy()):
-            hits = index.store.search(vector, k, exact)
-            yield Answer(str(chunk[place]), hits.keys, hits.scores.tolist())
-
-
-def _expanded(images: Iterable[Path]) -> Iterator[Path]:
-    """Files as they are, folders as the pictures below them."""
-    for image in images:
-        if image.is_dir():
-            try:
-                yield from (image / name for name in sorted(scan(image)))
-            except OSError as error:
-                raise DataError(message("images", f"{image}: {error.strerror}", "a folder that can be read")) from None
-        else:
-            yield image
-
-
-def _draw(index: PictureIndex, answers: list[Answer], sheet: Path) -> None:
-    queries = [tile(Path(), answer.query) for answer in answers]
-    rows = [[tile(index.folder, path, s) for path, s in zip(answer.paths, answer.scores)] for answer in answers]
+def _draw(searches: Searches[ImageEncoder], answers: list[Answer], sheet: Path) -> None:
+    queries = [tile_of_file(answer.query) for answer in answers]
+    rows = [[tile(searches.source, hit.key, hit.score) for hit in answer.hits] for answer in answers]
     contact_sheet(queries, rows, sheet, "Nearest neighbours")
-
-
-def tile(root: Path, path: str, score: float | None = None) -> Tile:
-    """A tile of a file, or a blank one where it is gone by now."""
-    try:
-        return Tile.of(ImageFiles(root, [path], None, None, max_side=2 * SIDE), 0, score)
-    except DataError:
-        return Tile.missing(f"{path} (gone)", score)

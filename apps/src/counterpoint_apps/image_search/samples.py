@@ -12,7 +12,7 @@ from counterpoint.errors import DataError, message
 from counterpoint.parts import Dataset
 from counterpoint.run import Run
 from counterpoint.training.tables import bar, tell_damaged
-from counterpoint_apps.image_search.answers import Answer, show
+from counterpoint_apps.pictures.answers import Answer, Hit, show
 from counterpoint_apps.shell import tell
 from counterpoint_vision.tasks import ImageRetrieval, Tile, contact_sheet
 
@@ -47,8 +47,8 @@ def search_samples(run: Path, data: str | None, samples: int, k: int, seed: int,
     task = ImageRetrieval(k=k).fit(found.features, found.labels, [dataset.name(i) for i in found.index.tolist()])
     neighbours = task.predict(wanted.features)
     queries, scores = wanted.index.tolist(), neighbours.scores.tolist()
-    names = neighbours.names or []
-    show([Answer(dataset.name(i), n, s) for i, n, s in zip(queries, names, scores)], form)
+    found_by = (list(map(Hit, row, values)) for row, values in zip(neighbours.names or [], scores))
+    show([Answer(dataset.name(i), hits) for i, hits in zip(queries, found_by)], form)
     if sheet is not None:
         rows = _tiles(dataset, found.index[neighbours.indices], scores)
         contact_sheet([Tile.of(dataset, i) for i in queries], rows, sheet, "Nearest neighbours")

@@ -28,7 +28,7 @@ class Hits:
 
 
 class Store(ABC):
-    """Items with a unique key, a vector of length 1 and a few whole numbers (facts) each, on disk.
+    """Items with a unique key, a vector of length 1, a few whole numbers (facts) and a caption each, on disk.
 
     Every call that changes something is all or nothing: killed in the middle, the store is as before it.
 
@@ -45,13 +45,20 @@ class Store(ABC):
         """Number of items."""
 
     @abstractmethod
-    def put(self, keys: Sequence[str], vectors: np.ndarray, facts: Mapping[str, Sequence[int]]) -> None:
+    def put(
+        self,
+        keys: Sequence[str],
+        vectors: np.ndarray,
+        facts: Mapping[str, Sequence[int]],
+        captions: Sequence[str] | None = None,
+    ) -> None:
         """Add items, or replace those whose keys are there already.
 
         Args:
             keys: ``N`` different keys.
             vectors: ``(N, D)`` float32, normalised here.
             facts: ``N`` whole numbers (64 bits) under each name of `facts`.
+            captions: ``N`` texts; None: "" for each.
 
         Raises:
             ShapeError: sizes that do not fit, or a vector with NaN or infinity.
@@ -75,6 +82,10 @@ class Store(ABC):
     @abstractmethod
     def facts_of(self, keys: Sequence[str]) -> dict[str, dict[str, int]]:
         """Facts by key, of those keys that are there."""
+
+    @abstractmethod
+    def captions_of(self, keys: Sequence[str]) -> dict[str, str]:
+        """Captions by key, of those keys that are there."""
 
     @abstractmethod
     def vectors_of(self, keys: Sequence[str]) -> dict[str, np.ndarray]:

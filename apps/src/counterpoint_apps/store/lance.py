@@ -18,6 +18,7 @@ from counterpoint.errors import ConfigError, CounterpointError, DataError, Shape
 from counterpoint_apps.store.base import EXACT_BELOW, Hits, Store
 
 TABLE = "items"
+CAPTION = "caption"
 PIECE = 1_000  # keys in one filter
 KEEP = timedelta(hours=1)  # versions that a reader in another process may still be looking at
 PROBES = 0.15  # share of the cells that a search looks into: recall@10 of 0.96 on patches of photographs
@@ -50,12 +51,12 @@ class LanceStore(Store):
             elif dim is None:
                 raise DataError(message("index", f"no table in {folder}", "an index", "Make it anew with: --rebuild"))
             else:
-                columns = [("key", pa.string()), *((name, pa.int64()) for name in facts)]
+                columns = [("key", pa.string()), *((name, pa.int64()) for name in facts), (CAPTION, pa.string())]
                 schema = pa.schema([*columns, ("vector", pa.list_(pa.float32(), dim))])
                 self._table = database.create_table(TABLE, schema=schema)
             schema = self._table.schema
             self.dim = schema.field("vector").type.list_size
-            self.facts = tuple(name for name in schema.names if name not in ("key", "vector"))
+            self.facts = tuple(name for name in schema.names if name not in ("key", CAPTION, "vector"))
         if dim not in (None, self.dim):
             raise DataError(message("index", f"vectors of {self.dim} dimensions", dim, "Make it anew with: --rebuild"))
 
@@ -63,23 +64,34 @@ class LanceStore(Store):
         with self._told():
             return int(self._table.count_rows())
 
-    def put(self, keys: Sequence[str], vectors: np.ndarray, facts: Mapping[str, Sequence[int]]) -> None:
+    def put(
+        self,
+        keys: Sequence[str],
+        vectors: np.ndarray,
+        facts: Mapping[str, Sequence[int]],
+        captions: Sequence[str] | None = None,
+    ) -> None:
         """See `Store.put`."""
-        rows = self._rows(keys, vectors, facts)
+        rows = self._rows(keys, vectors, facts, [""] * len(keys) if captions is None else captions)
         with self._told():
             merge = self._table.merge_insert("key").when_matched_update_all().when_not_matched_insert_all()
             merge.execute(rows)
 
-    def _rows(self, keys: Sequence[str], vectors: np.ndarray, facts: Mapping[str, Sequence[int]]) -> pa.Table:
+    def _rows(
+        self, keys: Sequence[str], vectors: np.ndarray, facts: Mapping[str, Sequence[int]], captions: Sequence[str]
+    ) -> pa.Table:
         vectors = np.asarray(vectors, dtype=np.float32)
         if vectors.shape != (len(keys), self.dim) or not np.isfinite(vectors).all():
             found = f"shape {vectors.shape}, {int((~np.isfinite(vectors)).sum())} values not finite"
             raise ShapeError(message("vectors", found, f"({len(keys)}, {self.dim}), all finite"))
         if facts.keys() != set(self.facts) or any(len(column) != len(keys) for column in facts.values()):
             raise ShapeError(message("facts", sorted(facts), f"{len(keys)} values under each of {sorted(self.facts)}"))
+        if len(captions) != len(keys):
+            raise ShapeError(message("captions", len(captions), f"{len(keys)}, one for each key"))
         unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         columns = {"key": pa.array(keys, pa.string())}
         columns |= {name: pa.array(facts[name], pa.int64()) for name in self.facts}
+        columns[CAPTION] = pa.array(captions, pa.string())
         columns["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(unit.reshape(-1)), self.dim)
         return pa.table(columns)
 
@@ -109,6 +121,11 @@ class LanceStore(Store):
         """See `Store.facts_of`."""
         rows = self._those(keys, ["key", *self.facts]).to_pylist()
         return {row.pop("key"): row for row in rows}
+
+    def captions_of(self, keys: Sequence[str]) -> dict[str, str]:
+        """See `Store.captions_of`."""
+        rows = self._those(keys, ["key", CAPTION])
+        return dict(zip(rows["key"].to_pylist(), rows[CAPTION].to_pylist()))
 
     def vectors_of(self, keys: Sequence[str]) -> dict[str, np.ndarray]:
         """See `Store.vectors_of`."""

@@ -78,7 +78,9 @@ def _writable(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         todo = "Set COUNTERPOINT_DATA to a folder that can be written."
-        raise DataError(message("source", f"{folder}: {error.strerror or error}", "room for data", todo)) from None
+        raise DataError(
+            message("source", f"{folder}: {error.strerror or error}", "a folder with room that can be written", todo)
+        ) from None
 
 
 class _Missing(Exception):

@@ -21,7 +21,7 @@ from counterpoint.parts import Dataset, Encoder, Protocol
 from counterpoint.run import Run
 from counterpoint.training.data import mix
 from counterpoint.training.embedding import Embedded, Encode, embed, encode_with, raw_input
-from counterpoint.training.encoder_files import build
+from counterpoint.training.encoder_files import build, read_config
 from counterpoint.training.export import machine, versions
 from counterpoint.training.tables import bar, tell_damaged
 
@@ -135,7 +135,7 @@ def untrained(run: Run, dataset: Dataset) -> Encoder:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(run.config["seed"]))
-        encoder: Encoder = build(run.plugin, "encoders", run.config["encoder"])
+        encoder: Encoder = build(run.plugin, "encoders", read_config(run.path / "encoder")["encoder"])
         encoder.prepare(dataset)
     return encoder.eval().requires_grad_(False).to(run.device)
 

@@ -18,7 +18,7 @@ from counterpoint._version import __version__
 from counterpoint.errors import PluginError
 from counterpoint.files import write_text
 from counterpoint.methods.base import Method
-from counterpoint.parts import Dataset, Encoder
+from counterpoint.parts import Dataset
 from counterpoint.training.encoder_files import object_in, registered, save_encoder
 from counterpoint.training.recipes import find_recipe
 
@@ -70,9 +70,8 @@ def described(config: Namespace) -> dict[str, Any]:
                 f"{part['class_path']} is given an object of {nested}, so a saved encoder could not be loaded again. "
                 "Give it plain values."
             )
-        cls = getattr(plugin, kind)[name].load()
-        if issubclass(cls, Encoder):  # what would bring weights from elsewhere need not be there any more
-            part = {**part, "init_args": cls.blank(part.get("init_args") or {})}
+        if kind == "encoders":  # weights that came from elsewhere are in the run now, and their source may go
+            part["init_args"] = plugin.encoders[name].load().blank(part.get("init_args") or {})
         found[key] = part
     return found
 

@@ -281,8 +281,13 @@ def _quiet() -> Iterator[None]:
     logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            for text in (".*does not have many workers.*", ".*number of training batches.*", ".*not resumable.*"):
-                warnings.filterwarnings("ignore", text)
+            for text in (
+                "does not have many workers",
+                "number of training batches",
+                "not resumable",
+                "in eval mode at",
+            ):
+                warnings.filterwarnings("ignore", f".*{text}.*")  # in eval mode are frozen encoders, which is meant
             warnings.filterwarnings("ignore", category=FutureWarning, module="lightning")
             yield
     finally:

@@ -22,23 +22,27 @@ PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)
 PENALTY = 1e-1
 COMPONENTS, WORDS = 256, 20_000
 """Directions of the texts' TF-IDF that are kept, and different words at most."""
-LEVELS, CELLS, SIDE = 4, 3, 48
-"""Levels of a channel, cells of the picture along each side, and pixels to which a picture is reduced."""
+LEVELS, SIDE = 4, 48
+"""Levels of a channel, and pixels to which a picture is reduced."""
 
 
-def colours(batch: Batch) -> Tensor:
-    """Histograms ``(B, 9 * 64)``: the share of each of 64 colours in each of 3 x 3 cells, under a root (Hellinger)."""
-    return torch.stack([_histogram(image) for image in batch.data["image"]])
+def colours(batch: Batch, cells: int = 1) -> Tensor:
+    """The share of each of 64 colours, under a root (Hellinger): ``(B, cells**2 * 64)``.
+
+    Args:
+        batch: with uint8 ``(3, H, W)`` pictures.
+        cells: into which each side of a picture is cut; with more than one the histograms tell what is where.
+    """
+    return torch.stack([_histogram(image, cells) for image in batch.data["image"]])
 
 
-def _histogram(image: Tensor) -> Tensor:
-    """Of a uint8 ``(3, H, W)`` picture."""
+def _histogram(image: Tensor, cells: int) -> Tensor:
     pixels = adaptive_avg_pool2d(image.float(), SIDE)
     level = (pixels * (LEVELS / 256)).long().clamp_(0, LEVELS - 1)
     colour = (level[0] * LEVELS + level[1]) * LEVELS + level[2]
-    cell = torch.arange(SIDE) * CELLS // SIDE
-    place = (cell[:, None] * CELLS + cell) * LEVELS**3 + colour
-    counts = torch.bincount(place.flatten(), minlength=CELLS**2 * LEVELS**3)
+    cell = torch.arange(SIDE) * cells // SIDE
+    place = (cell[:, None] * cells + cell) * LEVELS**3 + colour
+    counts = torch.bincount(place.flatten(), minlength=cells**2 * LEVELS**3)
     return (counts.float() / SIDE**2).sqrt()
 
 

@@ -80,8 +80,10 @@ class Case:
         """What random orders would measure."""
         found = chance_recall((len(self.rows), len(self.texts)), self.right)
         if classes and bool((self.labels >= 0).any()):
-            found |= {f"zero_shot@{k}": k / len(classes) for k in KS if k < len(classes)}
-            found["zero_shot@1,balanced"] = 1 / len(classes)
+            told = top_accuracies(torch.zeros(len(self.labels), len(classes)), self.labels)
+            found |= {
+                name: min(1.0, k / len(classes)) for k in KS for name in told if name.startswith(f"zero_shot@{k}")
+            }
         return found
 
 
@@ -147,6 +149,9 @@ def gather(dataset: Pairs, split: str, take: Callable[[Batch], Tensor]) -> tuple
     if split not in ("val", "test"):
         raise ConfigError(message("split", repr(split), '"val" or "test"'))
     samples = dataset.splits()[split]
+    if not len(samples):
+        todo = "Bring more pairs, or a column of splits that has it."
+        raise DataError(message("dataset", f"no pair in {split}", "one at least", todo))
     if split == "val":
         samples = _drawn(dataset, samples)
     return read(dataset, samples, take)

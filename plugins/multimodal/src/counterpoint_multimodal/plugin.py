@@ -128,5 +128,5 @@ plugin = Plugin(
     ),
     thumbnail=Part("counterpoint_multimodal.report:thumbnail", "the picture, small, and its text"),
     report={"queries": Part("counterpoint_multimodal.report:queries", "what some texts find, and what some pictures")},
-    requires=("transformers>=4.50", "tokenizers>=0.20", "torchvision>=0.21", "pillow>=10.1"),
+    requires=("transformers>=5", "tokenizers>=0.20", "torchvision>=0.21", "pillow>=10.1"),
 )

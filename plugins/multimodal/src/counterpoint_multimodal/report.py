@@ -109,7 +109,8 @@ class Asked:
         right, rank = self.pictures_of(text), int(self.text_ranks[text])
         if rank > FOUND:  # the last place is for the one that was looked for
             scores, places = scores[:-1], places[:-1]
-        tiles = [Tile(self.case.texts[text], f"{len(right)} pictures have it" if len(right) > 1 else "", mark="query")]
+        note = f"{len(right)} pictures have it" if len(right) > 1 else ""
+        tiles = [Tile(self.case.texts[text], note=note, mark="query")]
         tiles += [self._tile(p, f"{s:.2f}", "same" if p in right else "") for s, p in zip(scores, places)]
         if rank > FOUND:
             best = max(right, key=lambda picture: float(self.texts[text] @ self.pictures[picture]))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from jsonargparse import Namespace
 from torch import Tensor
 
 from counterpoint.errors import ConfigError, RunError, ShapeError
@@ -15,10 +16,11 @@ from counterpoint.nn import attention_entropy, calm_layers
 from counterpoint.parts import Encoder
 from counterpoint.plugin import borrowed
 from counterpoint.training.encoder_files import load_encoder, load_weights, save_encoder, save_weights
+from counterpoint.training.export import described
 from counterpoint.types import View
 from counterpoint_multimodal.data import PairTable
 from counterpoint_multimodal.data.examples import toy
-from counterpoint_multimodal.encoders import FusedImages, FusedTowers, Fusion, Stack
+from counterpoint_multimodal.encoders import CLIPTowers, FusedImages, FusedTowers, Fusion, Stack
 from counterpoint_multimodal.encoders.fusion import grid_of, square
 from counterpoint_multimodal.encoders.members import Member
 
@@ -99,6 +101,18 @@ def test_a_member_tells_its_layers_and_its_grid(view: View) -> None:
     assert stages.stack == Stack(1, 32)  # its stages are unlike: the last one alone
 
 
+def test_members_may_be_of_timm_or_one_tower_of_clip(view: View) -> None:
+    options = {"img_size": 32, "patch_size": 8, "embed_dim": 12, "depth": 2, "num_heads": 2}
+    timm = borrowed("encoders", "vision/timm").load()(name="vit_tiny_patch16_224", options=options)
+    assert Member(timm).stack == Stack(2, 12)
+    assert Member(timm).eval()(view)[1] == (4, 4)  # the class token is no place
+    clip = CLIPTowers(width=16, layers=2, heads=2, patch=8, vocabulary=300)
+    member = Member(clip)
+    assert member.stack == Stack(2, 16)
+    assert member(view)[1] == (4, 4)
+    assert not any("text" in name for name, _ in member.named_parameters())
+
+
 def test_the_second_may_see_pictures_of_another_size(view: View) -> None:
     encoder = towers(sizes=(None, 16)).eval()
     assert encoder.image.stacks(view)[1] == ((8, 8), (2, 2))
@@ -154,6 +168,20 @@ def test_what_is_saved_needs_the_runs_no_more(run: str, pairs: PairTable, view: 
     load_weights(other, tmp_path / "model.safetensors")
     assert torch.equal(other(view).pooled, encoder(view).pooled)
     assert torch.equal(other.image.fusion.mixer(1).chosen, encoder.image.fusion.mixer(1).chosen)
+
+
+def test_the_config_of_a_saved_encoder_names_no_run(run: str) -> None:
+    encoder = Namespace(
+        class_path="counterpoint_multimodal.encoders.FusedTowers", init_args=Namespace(dim=8, runs=[None, run])
+    )
+    views = Namespace(class_path="counterpoint_multimodal.views.PairViews", init_args=Namespace(size=32))
+    told = described(Namespace(recipe="multimodal/clip", encoder=encoder, views=views))
+    arguments = told["encoder"]["init_args"]
+    assert arguments["runs"] == [None, None]
+    assert arguments["image_options"] == [{}, {"patch": 8, **SMALL}]
+    assert arguments["dim"] == 8
+    assert told["views"]["init_args"] == {"size": 32}
+    assert encoder.init_args.runs == [None, run]  # the run's own configuration still does
 
 
 def test_layers_of_both_modalities(pairs: PairTable, view: View) -> None:

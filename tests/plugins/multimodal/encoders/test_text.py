@@ -114,5 +114,7 @@ def test_errors(tower: TextTransformer) -> None:
         TextTransformer(width=10)
     with pytest.raises(ConfigError, match="text_dropout: found 1"):
         TextTransformer(dropout=1.0)
+    with pytest.raises(ConfigError, match="vocabulary: found 258"):
+        TextTransformer(vocabulary=258)
     with pytest.raises(ConfigError, match="text_layers: found 0"):
         TextTransformer(layers=0)

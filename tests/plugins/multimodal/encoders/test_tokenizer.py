@@ -77,7 +77,7 @@ def test_no_text_gives_no_row(tokenizer: Tokenizer) -> None:
 
 def test_errors() -> None:
     with pytest.raises(ConfigError, match=r"vocabulary: found 258; allowed: a whole number from 259"):
-        Tokenizer(vocabulary=258)
+        Tokenizer(vocabulary=258).learn(TEXTS)
     with pytest.raises(ConfigError, match="max_tokens: found 2"):
         Tokenizer(max_tokens=2)
     with pytest.raises(ConfigError, match=r"tokenizer: found none; .*prepare\(dataset\)"):

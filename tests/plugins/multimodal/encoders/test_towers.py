@@ -80,7 +80,7 @@ def test_embedded_tokens_give_what_their_text_gives_and_carry_gradients(towers, 
         ("vision/slimresnet", {"width": 8}, [(2, 64, 8), (2, 16, 16), (2, 4, 32)]),
         ("vision/tinyvit", {"size": 32, "patch": 8, "dim": 24, "depth": 5}, [(2, 16, 24)] * 5),
         ("vision/timm", {"name": "test_vit"}, [(2, 100, 64)] * 6),
-        ("vision/timm", {"name": "test_resnet"}, [(2, 1600, 32), (2, 400, 48), (2, 100, 48), (2, 25, 96)]),
+        ("vision/timm", {"name": "test_resnet"}, [(2, 1600, 32), (2, 400, 48), (2, 100, 192), (2, 25, 96)]),
     ],
 )
 def test_layers_of_image_towers(towers, pictures, image: str, options: dict, shapes: list) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from counterpoint.objectives import BarlowTwins, sinkhorn
+from counterpoint.objectives import BarlowTwins, InfoNCE, sinkhorn
 from counterpoint_multimodal.methods import BYOLIP, BarLIP, Rocket, SiamLIP, SwALIP
 from counterpoint_multimodal.methods.extra import Extra, Seen
 from tinytowers import FEATURES, TinyTowers, batch, views
@@ -22,8 +22,8 @@ def _seeded() -> None:
     torch.manual_seed(0)
 
 
-def seen(features: tuple[list[Tensor], list[Tensor]], temperature: float = 0.1) -> Seen:
-    return Seen(("image", "text"), features, features, temperature, lambda encoder: features)
+def seen(features: tuple[list[Tensor], list[Tensor]]) -> Seen:
+    return Seen(("image", "text"), features, features, InfoNCE(0.1), lambda encoder: features)
 
 
 def rows(strong: int, size: int = 8, dims: tuple[int, int] | None = None, seed: int = 0) -> Any:

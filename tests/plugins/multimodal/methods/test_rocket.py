@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from counterpoint.errors import ConfigError, ShapeError
 from counterpoint.methods import Pair
 from counterpoint.nn import MomentumTwin
-from counterpoint.objectives import InfoNCE, NegativeCosine, Sigmoid
+from counterpoint.objectives import InfoNCE, NegativeCosine, Sigmoid, VICReg
 from counterpoint.types import Step, View
 from counterpoint_multimodal.methods import Rocket
 from tinytowers import TinyTowers, batch, swapped, views
@@ -181,6 +181,11 @@ def test_what_is_refused() -> None:
         ConfigError,
         r"Rocket.smoothing: found 0.1; allowed: 0 beside 'swalip'",
         lambda: Rocket(TinyTowers(), extra="swalip"),
+    )
+    refused(
+        ConfigError,
+        r"Rocket: objective: found VICReg; allowed: objectives with a temperature beside 'swalip'",
+        lambda: made(extra="swalip", local_objective=VICReg()),
     )
     for given in (views(2, texts=1), views(1)[::-1], views(1)[2:]):
         refused(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 from typing import Any
 
 import pytest
@@ -130,6 +131,12 @@ def test_an_encoder_without_features_lends_its_pooled_encoding() -> None:
     assert ImageTower(encoder).dim == encoder.dim
     assert torch.isfinite(SLIP(encoder)(given(), batch()).loss)
     assert ImageTower(TinyTowers()).dim == FEATURES["image"]
+
+
+def test_an_image_loss_can_be_made_with_heads_of_its_own() -> None:
+    method = SLIP(TinyTowers(), image_loss=partial(SimCLR, projector=torch.nn.Identity))
+    assert isinstance(method.image.projector, torch.nn.Identity)
+    assert torch.isfinite(method(given(), batch()).loss)
 
 
 def test_what_is_refused() -> None:

@@ -14,6 +14,7 @@ from counterpoint.parts import data_home
 from counterpoint.sources import columns as labelling
 from counterpoint.sources.arrays import read, unpacked
 from counterpoint_multimodal.data import columns as choose
+from counterpoint_multimodal.data.captions import clean
 from counterpoint_multimodal.data.groups import connected, draw, shared_keys
 from counterpoint_multimodal.data.memory import PairMemory, picture_hashes
 from counterpoint_multimodal.data.pairs import Records
@@ -24,7 +25,7 @@ _PLAIN = ("images", "image")
 _KEYS = ("codepoint", "id", "key", "name")
 _ALIASES, _KEYWORDS = "short_names", "keywords"
 """Columns of further texts, between bars: each alias is a caption, and all keywords together are one."""
-_JOINED = re.compile(r"_|(?<=[a-z])-(?=[a-z])")
+_JOINED = re.compile(r"_|(?<=\w)-(?=\w)")
 Pictures = dict[str, "list[bytes] | np.ndarray"]
 
 
@@ -134,9 +135,9 @@ class _Archive:
         writing = [key for key, array in known.items() if array.dtype.kind in "UT"]
         names = choose.several("caption", caption, choose.CAPTION, writing, where)
         values: dict[str, list[Any]] = {name: known[name].tolist() for name in names}
-        self.captions = choose.texts(values, names, self.count)
+        self.captions = [[clean(text) for text in own] for own in choose.texts(values, names, self.count)]
         self.further = [
-            [*_JOINED.sub(" ", aliases).split("|"), keywords.replace("|", ", ")]
+            [*map(clean, _JOINED.sub(" ", aliases).split("|")), clean(keywords.replace("|", ", "))]
             for aliases, keywords in zip(self._text(_ALIASES, names), self._text(_KEYWORDS, names))
         ]
         self.names = self._names()

@@ -167,7 +167,7 @@ def _png(emoji: str, pen: ImageFont.FreeTypeFont) -> bytes | None:
     if pen.getlength(emoji) > 1.2 * SIDE:
         return None
     image = Image.new("RGB", (SIDE, SIDE), "white")
-    ImageDraw.Draw(image).text((SIDE / 2, SIDE / 2), emoji, font=pen, anchor="mm", embedded_color=True)
+    ImageDraw.Draw(image).text((SIDE / 2, SIDE / 2), emoji, "black", pen, "mm", embedded_color=True)
     if image.getextrema() == ((255, 255),) * 3:
         return None
     file = io.BytesIO()

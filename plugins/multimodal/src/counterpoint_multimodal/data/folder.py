@@ -31,7 +31,7 @@ class PairFolder(PairFiles):
         lower: captions in small letters.
 
     Raises:
-        DataError: no such folder, or no image in it.
+        DataError: no such folder, no image in it, or none that has a caption.
     """
 
     def __init__(
@@ -87,11 +87,11 @@ def _from_texts(records: Records, root: Path, found: set[str]) -> None:
 
 def _from_names(records: Records) -> None:
     """Captions from the names of those images that have none yet."""
-    spoken = []
+    spoken: list[str] = []
     for captions, path in zip(records.captions, records.names):
         if not captions:
-            captions.append(words(PurePosixPath(path).stem))
-            spoken.append(captions[0])
+            captions += [words(PurePosixPath(path).stem)]
+            spoken += filter(None, captions)
     if spoken:
         told = f"the first is {spoken[0]!r}"
         records.notes.append(f"Captions from the names of files: {len(spoken):,} of {len(records.names):,}; {told}.")

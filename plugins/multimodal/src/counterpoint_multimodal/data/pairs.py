@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from counterpoint import plugin
-from counterpoint.errors import ConfigError, message
+from counterpoint.errors import ConfigError, DataError, message
 from counterpoint.parts import SPLITS, Dataset, content_id
 from counterpoint.types import Batch, Damaged, Sample
 from counterpoint_multimodal.data.captions import LONGEST, clean, encode, pad
@@ -64,6 +64,7 @@ class Pairs(Dataset):
 
         Raises:
             ConfigError: ``max_side`` is no size.
+            DataError: no sample has a caption.
         """
         if max_side is not None and max_side < 1:
             raise ConfigError(message("max_side", max_side, "pixels, at least 1, or nothing for the full size"))
@@ -71,6 +72,8 @@ class Pairs(Dataset):
         self._names = records.names
         self._pictures: Sequence[Hashable] = records.names if records.pictures is None else records.pictures
         self.captions = [_cleaned(captions, lower) for captions in records.captions]
+        if not any(captions[0] for captions in self.captions):
+            raise DataError(message("caption", f"none for {len(self):,} pictures", "one for some of them at least"))
         self.labels, self.classes = records.labels
         self.notes = (*records.notes, *self._told(records.captions))
 
@@ -122,6 +125,7 @@ class Pairs(Dataset):
 
         Samples that share a picture or, whatever the case of its letters, a caption are one group, and so are those
         that are linked through others. They are never each other's negatives, and all of them are right answers.
+        Pictures in memory are told apart by their bytes, those in files and archives by their path.
         """
         return self._groups
 

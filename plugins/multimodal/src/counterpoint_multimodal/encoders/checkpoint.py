@@ -72,33 +72,39 @@ def tokenizer(source: str) -> Rules:
     Raises:
         DataError: it has none that the package ``tokenizers`` knows.
     """
-    from transformers import AutoTokenizer
-
-    try:
-        loaded = AutoTokenizer.from_pretrained(source)
-        rules: Rules = loaded.backend_tokenizer
-        pad = loaded.pad_token
-    except (ImportError, AttributeError):  # SigLIP's first, which is Python around SentencePiece
-        settings = json.loads(_file(source, "tokenizer_config.json").read_text(encoding="utf-8"))
-        rules, pad = Rules.from_file(str(_file(source, "tokenizer.json"))), settings.get("pad_token", "</s>")
+    settings = _settings(source, "tokenizer_config.json")
+    if settings.get("tokenizer_class") == "SiglipTokenizer":  # Python around SentencePiece, with a canonical form first
+        rules, pad = Rules.from_file(str(_file(source, "tokenizer.json"))), str(settings.get("pad_token", "</s>"))
         rules.normalizer = _canonical(rules.normalizer)
-    except (OSError, ValueError) as error:
-        raise _unreachable(source, error) from None
-    number = rules.token_to_id(str(pad))
+    else:
+        rules, pad = _backend(source)
+    number = rules.token_to_id(pad)
     if number is None:
         raise DataError(message("source", f"{source!r} whose tokenizer has no {pad!r}", "a token to pad with"))
-    rules.enable_padding(pad_id=number, pad_token=str(pad))
+    rules.enable_padding(pad_id=number, pad_token=pad)
     return rules
+
+
+def _backend(source: str) -> tuple[Rules, str]:
+    from transformers import AutoTokenizer
+
+    if not any(_has(source, name) for name in ("tokenizer.json", "vocab.json")):  # it would be made up of nothing
+        raise DataError(
+            message("source", f"{source!r} without a tokenizer", "tokenizer.json, or vocab.json and merges")
+        )
+    loaded = _reached(source, lambda: AutoTokenizer.from_pretrained(source))
+    rules = getattr(loaded, "backend_tokenizer", None)
+    if rules is None:
+        found = f"{source!r} with a {type(loaded).__name__}, which is Python"
+        raise DataError(message("source", found, "one with tokenizer.json"))
+    return rules, str(loaded.pad_token)
 
 
 def normalisation(source: str | None) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and std per channel with which the checkpoint's images were normalised."""
     if source is None:
         return MEAN, STD
-    try:
-        told = json.loads(_file(source, "preprocessor_config.json").read_text(encoding="utf-8"))
-    except DataError:
-        return MEAN, STD
+    told = _settings(source, "preprocessor_config.json")
     return tuple(told.get("image_mean", MEAN)), tuple(told.get("image_std", STD))
 
 
@@ -111,6 +117,21 @@ def _canonical(after: Any) -> Any:
         normalizers.Strip(),
     ]
     return normalizers.Sequence([*steps, *([after] if after is not None else [])])
+
+
+def _has(source: str, name: str) -> bool:
+    try:
+        return _file(source, name).is_file()
+    except DataError:
+        return False
+
+
+def _settings(source: str, name: str) -> dict[str, Any]:
+    """What a JSON file of the checkpoint says; {} where it has none of that name."""
+    if not _has(source, name):
+        return {}
+    found: dict[str, Any] = json.loads(_file(source, name).read_text(encoding="utf-8"))
+    return found
 
 
 def _file(source: str, name: str) -> Path:

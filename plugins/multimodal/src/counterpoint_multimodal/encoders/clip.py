@@ -14,7 +14,7 @@ from counterpoint.parts import Encoder
 from counterpoint.types import Encoding, View
 from counterpoint_multimodal.encoders import checkpoint
 from counterpoint_multimodal.encoders.text import TextEncoder, texts
-from counterpoint_multimodal.encoders.tokenizer import Tokenizer
+from counterpoint_multimodal.encoders.tokenizer import Tokenizer, large_enough
 from counterpoint_multimodal.encoders.towers import PairTowers
 
 Family = Literal["clip", "siglip"]
@@ -213,6 +213,7 @@ def _asked(
     max_tokens: int,
 ) -> dict[str, Any]:
     """Our arguments as transformers' configuration."""
+    large_enough(vocabulary)
     for name, value in (("width", width), ("layers", layers), ("heads", heads), ("patch", patch)):
         if value < 1:
             raise ConfigError(message(name, value, "a whole number from 1"))

@@ -33,7 +33,7 @@ class Fusion(nn.Module):
         first: the encoder that asks: the one that knows words (CLIP).
         second: the encoder that answers: the one that knows places (DINO). It may have any other grid.
         dim: width of the fused tokens.
-        heads: attention heads; ``dim`` and both encoders' widths are pooled and fused by as many.
+        heads: attention heads of the fusion; of the pooling as many as divide an encoder's width.
         radius: how far a token looks into the other grid, in shares of the picture's side; None: everywhere.
         rope: whether attention knows the places.
         pool: whether both grids are pooled.

@@ -29,9 +29,9 @@ def blocks(encoder: Encoder) -> list[nn.Module]:
             found = getattr(found, name, None)
         if isinstance(found, Iterable):
             return list(found)
-    stages = [getattr(getattr(encoder, "model", None), name, None) for name in STAGES]
-    if None not in stages:
-        return stages
+    model: Any = getattr(encoder, "model", None)
+    if all(hasattr(model, name) for name in STAGES):
+        return [getattr(model, name) for name in STAGES]
     known = ", ".join(PLACES)
     raise ConfigError(message("encoder", type(encoder).__name__, f"one with blocks in any of: {known}"))
 

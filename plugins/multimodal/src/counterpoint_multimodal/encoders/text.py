@@ -14,7 +14,7 @@ from counterpoint.errors import ConfigError, ShapeError, message
 from counterpoint.parts import Dataset, Encoder
 from counterpoint.types import Encoding, View
 from counterpoint_multimodal.data import captions
-from counterpoint_multimodal.encoders.tokenizer import Tokenizer, Tokens
+from counterpoint_multimodal.encoders.tokenizer import Tokenizer, Tokens, large_enough
 
 
 class TextEncoder(Encoder):
@@ -115,7 +115,7 @@ class _Packing:
     def padded(self, x: Tensor) -> Tensor:
         """``(n, W)`` -> ``(B, T, W)``, zero where nothing is real."""
         rows, length = self.shape
-        return x.new_zeros(rows * length, x.shape[1]).index_copy(0, self.place, x).view(rows, length, -1)
+        return x.new_zeros(rows * length, x.shape[1]).index_copy(0, self.place, x).view(rows, length, x.shape[1])
 
     def at(self, column: Tensor) -> Tensor:
         """``(B,)`` places in the rows -> places among the ``n``."""
@@ -124,7 +124,7 @@ class _Packing:
 
     def attend(self, qkv: Tensor, heads: int) -> Tensor:
         """Causal attention within each row: ``(n, 3 W)`` -> ``(n, W)``. What follows a row's end is never seen."""
-        q, k, v = self.padded(qkv).view(*self.shape, 3, heads, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = self.padded(qkv).view(*self.shape, 3, heads, qkv.shape[1] // (3 * heads)).permute(2, 0, 3, 1, 4)
         found = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return self.packed(found.transpose(1, 2).flatten(2))
 
@@ -178,6 +178,7 @@ class TextTransformer(TextEncoder):
         max_tokens: int = 32,
         dropout: float = 0.0,
     ) -> None:
+        large_enough(vocabulary)
         super().__init__(Tokenizer(vocabulary, max_tokens), width)
         for name, value in (("text_width", width), ("text_layers", layers), ("text_heads", heads)):
             if value < 1:

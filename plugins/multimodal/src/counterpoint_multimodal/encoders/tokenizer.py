@@ -54,14 +54,13 @@ class Tokenizer(nn.Module):
         file: ``(n,)`` uint8, ``tokenizer.json``; empty until there is one.
 
     Raises:
-        ConfigError: a setting below its least.
+        ConfigError: fewer than 3 tokens.
     """
 
     def __init__(self, vocabulary: int = 2000, max_tokens: int = 32, full: bool = False) -> None:
         super().__init__()
-        for name, value, least in (("vocabulary", vocabulary, SMALLEST), ("max_tokens", max_tokens, 3)):
-            if value < least:
-                raise ConfigError(message(name, value, f"a whole number from {least}"))
+        if max_tokens < 3:
+            raise ConfigError(message("max_tokens", max_tokens, "a whole number from 3"))
         self.vocabulary, self.max_tokens, self.full = vocabulary, max_tokens, full
         self.register_buffer("file", torch.empty(0, dtype=torch.uint8))
         self.file: Tensor
@@ -76,8 +75,10 @@ class Tokenizer(nn.Module):
         """Learn the merges of ``captions`` (Sennrich et al. 2016, over bytes as in GPT-2).
 
         Raises:
+            ConfigError: a vocabulary smaller than `SMALLEST`.
             DataError: no caption with a letter in it.
         """
+        large_enough(self.vocabulary)
         rules = Rules(models.BPE())
         rules.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
         rules.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
@@ -141,6 +142,16 @@ class Tokenizer(nn.Module):
             self.file = self.file.new_empty(file.shape)
         super()._load_from_state_dict(state, prefix, *args)
         self._rules = None
+
+
+def large_enough(vocabulary: int) -> None:
+    """Check the size of a vocabulary that is to be learnt.
+
+    Raises:
+        ConfigError: it has no room for every byte.
+    """
+    if vocabulary < SMALLEST:
+        raise ConfigError(message("vocabulary", vocabulary, f"a whole number from {SMALLEST}"))
 
 
 def _some(captions: Iterable[str]) -> list[str]:

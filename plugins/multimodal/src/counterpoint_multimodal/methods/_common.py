@@ -42,8 +42,10 @@ def made(argument: str, factory: Callable[..., T], *parts: object, options: Mapp
     Raises:
         ConfigError: an unknown option, with those that there are.
     """
+    if not options:
+        return factory(*parts)
     known = list(inspect.signature(factory).parameters)[len(parts) :]
-    for option in options or {}:
+    for option in options:
         if option not in known:
             raise ConfigError(message(argument, repr(option), ", ".join(known) or "none", nearest(option, known)))
-    return factory(*parts, **(options or {}))
+    return factory(*parts, **options)

@@ -36,14 +36,14 @@ class Seen:
         modalities: of the two sides.
         features: ``(B, F)`` a view.
         embeddings: ``(B, D)`` a view, as the contrast compares them, of any length.
-        temperature: of the contrast between the strong views, of the weak ones where there are none.
+        contrast: the objective between the strong views, between the weak ones where there are no others.
         encode: another encoder -> its features of the same views.
     """
 
     modalities: tuple[str, str]
     features: Sides
     embeddings: Sides
-    temperature: float | Tensor
+    contrast: nn.Module
     encode: Callable[[nn.Module], Sides]
 
     def pairs(self) -> list[tuple[int, int]]:
@@ -61,11 +61,11 @@ class Extra(nn.Module, ABC):
 
     Attributes:
         weight: of it beside the contrast, as published.
-        smoothing: whether the contrast may smooth its labels beside it.
+        shares_softmax: whether it uses the contrast's temperature; the contrast then smooths no labels.
     """
 
     weight: ClassVar[float] = 1.0
-    smoothing: ClassVar[bool] = True
+    shares_softmax: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, seen: Seen) -> Result:
@@ -191,7 +191,7 @@ class SwALIP(Extra):
     """
 
     weight = 0.2
-    smoothing = False
+    shares_softmax = True
 
     def __init__(self, encoder: Encoder, epsilon: float = 0.05, iterations: int = 3) -> None:
         super().__init__()
@@ -201,7 +201,8 @@ class SwALIP(Extra):
         """Mean of both directions."""
         wanted = slice(1, None) if seen.strong() else slice(None)
         first, second = ([F.normalize(rows, dim=1) for rows in side[wanted]] for side in seen.embeddings)
-        return mean([self._assign(first, second, seen.temperature), self._assign(second, first, seen.temperature)])
+        temperature = seen.contrast.temperature()  # type: ignore[operator]
+        return mean([self._assign(first, second, temperature), self._assign(second, first, temperature)])
 
     def _assign(self, rows: list[Tensor], prototypes: list[Tensor], temperature: float | Tensor) -> Result:
         number = len(rows)

@@ -72,14 +72,19 @@ class Rocket(Pair):
         super().__init__(encoder, objective, projector or nn.Identity)
         check_choice("Rocket.reduction", reduction, _REDUCTIONS)
         self.scale = _REDUCTIONS[reduction]
+        self.extra = None if extra is None else _extra(extra, encoder, extra_options)
+        shared = self.extra is not None and self.extra.shares_softmax
         if local_objective is None:
+            if shared and smoothing:
+                todo = "Its codes are soft labels already: set --method.smoothing 0."
+                raise ConfigError(message("Rocket.smoothing", smoothing, f"0 beside {extra!r}", todo))
             local_objective = InfoNCE(temperature=0.1, learnable_temperature=True, label_smoothing=smoothing)
         require(self, local_objective, "embeddings")
         self.local_objective = local_objective
-        self.extra = None if extra is None else _extra(extra, encoder, extra_options)
-        if self.extra is not None and not self.extra.smoothing and smoothing:
-            todo = "Its codes are soft labels already: set --method.smoothing 0."
-            raise ConfigError(message("Rocket.smoothing", smoothing, f"0 beside {extra!r}", todo))
+        for one in (self.objective, local_objective) if shared else ():
+            if not hasattr(one, "temperature"):
+                allowed = f"objectives with a temperature beside {extra!r}"
+                raise ConfigError(message("Rocket: objective", type(one).__name__, allowed))
         published = 0.0 if self.extra is None else self.extra.weight
         self.weight = published if weight is None else weight
         if not self.weight >= 0:
@@ -140,14 +145,7 @@ class Rocket(Pair):
 
         first, second = sides
         contrast = self.local_objective if len(embeddings[0]) > 1 else self.objective
-        temperature = getattr(contrast, "temperature", None)
-        return Seen(
-            (first, second),
-            of(encodings),
-            embeddings,
-            temperature() if isinstance(temperature, nn.Module) else 1.0,
-            lambda encoder: of(self._encode(sides, encoder)),
-        )
+        return Seen((first, second), of(encodings), embeddings, contrast, lambda e: of(self._encode(sides, e)))
 
     def _chance(self, strong: int, rows: int) -> float | None:
         levels = [self.objective.chance(rows), *[self.local_objective.chance(rows)] * strong]

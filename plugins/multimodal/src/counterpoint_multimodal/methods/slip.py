@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from counterpoint.parts import Encoder
 from counterpoint.types import Batch, Encoding, Step, View
 from counterpoint_multimodal.methods._common import check_choice, feature_dims, features, made
 
+ImageMethod = Callable[[Encoder], Method]
 IMAGE = "image"
 IMAGE_LOSSES = {name: part for name, part in METHODS.items() if not part.capabilities}
 """The core's methods that need no particular encoder."""
@@ -55,9 +57,10 @@ class SLIP(Pair):
     Args:
         encoder: two towers that end in one space, one of them ``"image"``.
         objective: between image and text; InfoNCE at a learnt temperature that starts at 0.07 by default (CLIP).
-        image_loss: ``"simclr"`` as published, ``"simsiam"``, ``"byol"``, ``"barlowtwins"``, ``"vicreg"``, ….
+        image_loss: ``"simclr"`` as published, ``"simsiam"``, ``"byol"``, ``"barlowtwins"``, ``"vicreg"``, …; or image
+            tower -> method, where heads or objective are to be others: ``partial(SimCLR, projector=...)``.
         weight: of the image loss (paper: 1).
-        image_options: of that method, by name, e.g. ``{"momentum": 0.99}``.
+        image_options: of a method given by name, e.g. ``{"momentum": 0.99}``.
         projector: in_dim -> head, made once per modality, between the towers and the contrast; none by default.
 
     Raises:
@@ -73,18 +76,20 @@ class SLIP(Pair):
         self,
         encoder: Encoder,
         objective: Objective | None = None,
-        image_loss: str = "simclr",
+        image_loss: str | ImageMethod = "simclr",
         weight: float = 1.0,
         image_options: dict[str, Any] | None = None,
         projector: HeadFactory | None = None,
     ) -> None:
         super().__init__(encoder, objective, projector or nn.Identity)
-        check_choice("SLIP.image_loss", image_loss, IMAGE_LOSSES)
         if not weight >= 0:
             raise ConfigError(message("SLIP.weight", weight, "a number of at least 0"))
         self.weight = weight
-        part, tower = IMAGE_LOSSES[image_loss], ImageTower(encoder)
-        self.image: Method = made("SLIP.image_options", part.load(), tower, options=image_options)
+        tower = ImageTower(encoder)
+        if isinstance(image_loss, str):
+            check_choice("SLIP.image_loss", image_loss, IMAGE_LOSSES)
+            image_loss = IMAGE_LOSSES[image_loss].load()
+        self.image = made("SLIP.image_options", image_loss, tower, options=image_options)
 
     def step(self, views: list[View], batch: Batch) -> Step:
         """Contrast of the first image and the first text, and the image loss of the images of role ``"local"``.

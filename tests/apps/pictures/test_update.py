@@ -18,9 +18,10 @@ from PIL import Image
 
 from counterpoint import apps
 from counterpoint.errors import ConfigError, DataError, Interrupted
-from counterpoint_apps.image_search import update as updating
-from counterpoint_apps.image_search.encoder import PictureEncoder
-from counterpoint_apps.image_search.index import LOCK, PictureIndex, locked
+from counterpoint_apps.pictures import sources
+from counterpoint_apps.pictures import update as updating
+from counterpoint_apps.pictures.encoder import PictureEncoder
+from counterpoint_apps.pictures.index import LOCK, PictureIndex, locked
 from counterpoint_vision.data import folder as listing
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -110,8 +111,9 @@ def test_a_network_of_timm_with_its_weights(photos: Path, tmp_path: Path, capsys
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from counterpoint_apps.image_search import update as updating
-from counterpoint_apps.image_search.encoder import PictureEncoder
+from counterpoint_apps.image_search.encoder import ImageEncoder
+from counterpoint_apps.pictures import update as updating
+from counterpoint_apps.pictures.sources import Folder
 updating.CHUNK = 16
 take, chunks = updating._Update._take, []
 def dying(self, *words):
@@ -121,7 +123,7 @@ def dying(self, *words):
     take(self, *words)
 updating._Update._take = dying
 photos, run, index = map(Path, sys.argv[1:])
-updating.update(photos, PictureEncoder.of_run(run), index)
+updating.update(Folder(photos), ImageEncoder.of_run(run), index)
 """
 
 
@@ -188,7 +190,7 @@ def test_what_lies_in_an_unreadable_folder_is_kept(
     def all_denied(path: Any) -> Any:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(updating.os, "scandir", all_denied)
+    monkeypatch.setattr(sources.os, "scandir", all_denied)
     with pytest.raises(DataError, match="photos: Permission denied; allowed: a folder that can be read"):
         update(photos)
 

@@ -1,11 +1,11 @@
-"""An index on disk: which folder, by which encoder, the vectors, and what could not be read.
+"""An index on disk: of which pictures, by which encoder, the vectors, and what could not be read.
 
 ::
 
     image-index/
-      index.json        format, folder, encoder
+      index.json        format, source, encoder
       damaged.csv       path, size, time and reason of each file that is no readable picture
-      items.lance/      one row a picture: path, vector, size, time of change, hash of the content
+      items.lance/      one row a picture: path, vector, size, time of change, hash of the content, caption
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from counterpoint._version import __version__
 from counterpoint.errors import CounterpointError, DataError, message
 from counterpoint.files import atomic, write_text
-from counterpoint_apps.image_search.encoder import Origin, PictureEncoder, described
+from counterpoint_apps.pictures.encoder import Origin, PictureEncoder, described
+from counterpoint_apps.pictures.sources import Source
 from counterpoint_apps.store import Store
 from counterpoint_apps.store.lance import TABLE, LanceStore
 
-FORMAT = 1
+FORMAT = 2
 FACTS = ("size", "mtime_ns", "content")
 META, DAMAGED, LOCK = "index.json", "damaged.csv", ".lock"
-DEFAULT = Path("image-index")
 
 Damage = tuple[int, int, str]  # size, mtime_ns, reason
 
@@ -38,17 +39,22 @@ class PictureIndex:
     Args:
         path: its directory.
 
+    Attributes:
+        described: its source, as `Source.described` has it.
+        origin: where the encoder that made it comes from.
+        store: its vectors.
+
     Raises:
         DataError: there is none, it is damaged, or it is of another format.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.folder, self.origin = _meta(path)
+        self.described, self.origin = _meta(path)
         self.store: Store = LanceStore(path)
 
     @classmethod
-    def create(cls, path: Path, folder: Path, encoder: PictureEncoder) -> PictureIndex:
+    def create(cls, path: Path, source: Source, encoder: PictureEncoder) -> PictureIndex:
         """A new, empty index.
 
         Raises:
@@ -61,7 +67,7 @@ class PictureIndex:
                 raise DataError(message("index", f"{path}, which holds other things", "an empty or a new folder"))
             path.mkdir(parents=True, exist_ok=True)
             LanceStore(path, encoder.dim, FACTS)
-            meta = {"format": FORMAT, "counterpoint": __version__, "folder": str(folder.resolve())}
+            meta = {"format": FORMAT, "counterpoint": __version__, "source": source.described}
             write_text(path / META, json.dumps({**meta, "encoder": described(encoder.origin)}, indent=2) + "\n")
         except OSError as error:
             raise DataError(message("index", f"{path}: {error.strerror}", "a place that can be written")) from None
@@ -85,18 +91,6 @@ class PictureIndex:
             writer = csv.writer(stream)
             writer.writerow(["path", "size", "mtime_ns", "reason"])
             writer.writerows([path, *damage] for path, damage in sorted(found.items()))
-
-    def encoder(self, run: Path | None = None) -> PictureEncoder:
-        """The encoder that made the index; ``run`` says where it lies now.
-
-        Raises:
-            DataError: it is gone, or another.
-        """
-        if run is None:
-            return PictureEncoder.of(self.origin)
-        made = PictureEncoder.of_run(run)
-        made.check(self.origin)
-        return made
 
     def how(self) -> str:
         """How it is searched, in words."""
@@ -142,9 +136,9 @@ def locked(path: Path) -> Iterator[None]:
         raise DataError(message("index", f"{path}: {error.strerror or error}", "a place that can be written")) from None
 
 
-def _meta(path: Path) -> tuple[Path, Origin]:
-    """Folder and encoder of the index."""
-    make = "Make one with: counterpoint app image-search index FOLDER --run RUN"
+def _meta(path: Path) -> tuple[dict[str, Any], Origin]:
+    """Source and encoder of the index."""
+    make = "Make one with the verb index: index FOLDER --run RUN"
     if not exists(path):
         raise DataError(
             message("index", f"no index at {path}", "a directory that `index` made", f"{make} --index {path}")
@@ -155,7 +149,7 @@ def _meta(path: Path) -> tuple[Path, Origin]:
             raise DataError(
                 message("index", f"format {meta['format']} at {path}", FORMAT, "Make it anew with: --rebuild")
             )
-        return Path(meta["folder"]), Origin(**meta["encoder"])
+        return dict(meta["source"]), Origin(**meta["encoder"])
     except CounterpointError:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:

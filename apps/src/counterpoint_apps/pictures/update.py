@@ -1,26 +1,24 @@
-"""``index``: bring an index up to date with its folder, in memory that does not grow with the folder."""
+"""``index``: bring an index up to date with its source, in memory that does not grow with a folder."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
 from counterpoint.errors import DataError, Interrupted, message
-from counterpoint.parts import content_id
 from counterpoint.training.tables import bar
-from counterpoint_apps.image_search.encoder import PictureEncoder
-from counterpoint_apps.image_search.index import DAMAGED, Damage, PictureIndex, erase, exists, locked
+from counterpoint_apps.pictures.encoder import PictureEncoder
+from counterpoint_apps.pictures.index import DAMAGED, Damage, PictureIndex, erase, exists, locked
+from counterpoint_apps.pictures.sources import Source
 from counterpoint_apps.store import EXACT_BELOW, Ledger
-from counterpoint_vision.data.decode import SUFFIXES
-from counterpoint_vision.data.folder import scan
 
 CHUNK = 512  # pictures between two commits: at most these are embedded again after a kill
 SHOWN = 10
@@ -28,7 +26,7 @@ SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A picture file as the folder shows it."""
+    """A picture as its source shows it."""
 
     path: str
     size: int
@@ -51,7 +49,7 @@ class Counts:
 
 
 def update(
-    folder: Path,
+    source: Source,
     encoder: PictureEncoder,
     path: Path,
     *,
@@ -62,7 +60,7 @@ def update(
     """Make the index at ``path``, or bring it up to date: embed what is new or changed, forget what is gone.
 
     Args:
-        folder: with pictures in it or in folders below.
+        source: the pictures.
         encoder: of the pictures.
         path: directory of the index.
         rebuild: start from nothing.
@@ -70,21 +68,19 @@ def update(
         exact_below: pictures up to which searches are exact.
 
     Raises:
-        DataError: a folder that is missing, unreadable or empty; an index that is damaged, locked, of another folder
-            or made by another encoder; a full disk.
+        DataError: no picture at all; an index that is damaged, locked, of another source or made by another encoder;
+            a full disk.
         Interrupted: Ctrl-C; what is embedded is kept.
     """
     console = Console(stderr=True)
-    folder = folder.expanduser()
-    _check_folder(folder)
     with locked(path):
         if rebuild:
             erase(path)
         fresh = not exists(path)
-        index = PictureIndex.create(path, folder, encoder) if fresh else PictureIndex(path)
-        _check_index(index, folder, encoder)
+        index = PictureIndex.create(path, source, encoder) if fresh else PictureIndex(path)
+        _check_index(index, source, encoder)
         try:
-            return _Update(folder, encoder, index, console, workers).run(exact_below)
+            return _Update(source, encoder, index, console, workers).run(exact_below)
         except KeyboardInterrupt:
             kept = f"{len(index.store):,} pictures are in {path}"
             raise Interrupted(f"Stopped; {kept}. The same command goes on from there.") from None
@@ -94,9 +90,9 @@ class _Update:
     """One update under way."""
 
     def __init__(
-        self, folder: Path, encoder: PictureEncoder, index: PictureIndex, console: Console, workers: int
+        self, source: Source, encoder: PictureEncoder, index: PictureIndex, console: Console, workers: int
     ) -> None:
-        self.folder, self.encoder, self.index, self.console, self.workers = folder, encoder, index, console, workers
+        self.source, self.encoder, self.index, self.console, self.workers = source, encoder, index, console, workers
         self.ledger = Ledger(index.store, ("size", "mtime_ns"))
         self.known_damage = index.damaged
         self.counts = Counts()
@@ -117,34 +113,26 @@ class _Update:
 
     def _survey(self) -> int:
         """Count what is to do, so that the progress bar knows the time left; marks in the ledger what is there."""
-        looking = self.console.status(f"looking through {escape(str(self.folder))}")
+        looking = self.console.status(f"looking through {escape(str(self.source))}")
         with looking if self.console.is_terminal else nullcontext():
             todo = sum(1 for _ in self._files(survey=True))
         if not todo + self.counts.unchanged + len(self.counts.damaged):
             kept = f" The {len(self.ledger):,} pictures in the index are kept." if len(self.ledger) else ""
-            looked = ", ".join(sorted(SUFFIXES))
-            raise DataError(
-                message("folder", f"no picture in {self.folder} or below", f"files ending in {looked}") + kept
-            )
+            raise DataError(self.source.nothing + kept)
         return todo
 
     def _files(self, survey: bool = False) -> Iterator[File]:
         """What has to be read: new or changed files. Only the survey counts the others."""
-        unreadable = self.counts.unreadable.append if survey else None
-        for path in scan(self.folder, unreadable):
-            try:
-                status = os.stat(f"{self.folder}/{path}")  # noqa: PTH116 — a million Path objects take seconds
-                path.encode()
-            except UnicodeEncodeError:
-                if survey:
-                    name = path.encode("utf-8", "backslashreplace").decode()
-                    self.counts.damaged[name] = (0, 0, "its name is not UTF-8: rename it")
-                continue
-            except OSError as error:
-                if survey:
-                    self.counts.damaged[path] = (0, 0, error.strerror or str(error))
-                continue
-            facts = (status.st_size, status.st_mtime_ns)
+
+        def unreadable(folder: str) -> None:
+            if survey:
+                self.counts.unreadable.append(folder)
+
+        def bad(path: str, reason: str) -> None:
+            if survey:
+                self.counts.damaged[path] = (0, 0, reason)
+
+        for path, facts in self.source.list(unreadable, bad):
             if path in self.known_damage and self.known_damage[path][:2] == facts:
                 if survey:
                     self.counts.damaged[path] = self.known_damage[path]
@@ -161,13 +149,14 @@ class _Update:
         tick(len(files) - len(left))
         if not left:
             return
-        dataset = self.encoder.files(self.folder, [file.path for file in left])
+        dataset = self.source.dataset([file.path for file in left], self.encoder.max_side)
         found = self.encoder.embed(dataset, workers=self.workers, tick=tick)
         good = [left[i] for i in found.index.tolist()]
         if good:
             facts = {"size": [f.size for f in good], "mtime_ns": [f.mtime_ns for f in good]}
             facts["content"] = found.content.tolist()
-            self.index.store.put([f.path for f in good], found.features.numpy(), facts)
+            keys = [f.path for f in good]
+            self.index.store.put(keys, found.features.numpy(), facts, self.source.captions(keys))
         self.counts.changed += sum(file.known for file in good)
         self.counts.new += sum(not file.known for file in good)
         self._note([(left[one.index], one.reason) for one in found.damaged])
@@ -176,13 +165,13 @@ class _Update:
         """Of files whose time changed but not their content, note the new time; the others are left to do."""
         known = [file for file in files if file.known]
         facts = self.index.store.facts_of([file.path for file in known])
-        same = [file for file in known if _content(self.folder / file.path) == facts[file.path]["content"]]
+        same = [file for file in known if self.source.content(file.path) == facts[file.path]["content"]]
         if same:
-            vectors = self.index.store.vectors_of([file.path for file in same])
-            rows = [vectors[file.path] for file in same]
+            keys = [file.path for file in same]
+            vectors = self.index.store.vectors_of(keys)
             new = {"size": [f.size for f in same], "mtime_ns": [f.mtime_ns for f in same]}
-            new["content"] = [facts[file.path]["content"] for file in same]
-            self.index.store.put([file.path for file in same], np.stack(rows), new)
+            new["content"] = [facts[key]["content"] for key in keys]
+            self.index.store.put(keys, np.stack([vectors[key] for key in keys]), new, self.source.captions(keys))
             self.counts.touched += len(same)
         done = {file.path for file in same}
         return [file for file in files if file.path not in done]
@@ -197,7 +186,7 @@ class _Update:
         self.index.damaged = {**self.known_damage, **self.counts.damaged}
 
     def _forget(self) -> None:
-        """Remove what was not met, unless it lies in a folder that could not be looked at."""
+        """Remove what was not met, unless it lies where could not be looked now."""
         if not self.ledger.missing:
             return
         hidden = tuple(self.counts.unreadable)
@@ -222,27 +211,12 @@ def _chunks(files: Iterable[File], size: int) -> Iterator[list[File]]:
         yield chunk
 
 
-def _content(path: Path) -> int | None:
-    try:
-        return content_id(path.read_bytes())
-    except OSError:
-        return None
-
-
-def _check_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        raise DataError(message("folder", f"no folder {folder}", "a folder with pictures"))
-    try:
-        os.scandir(folder).close()
-    except OSError as error:
-        raise DataError(message("folder", f"{folder}: {error.strerror}", "a folder that can be read")) from None
-
-
-def _check_index(index: PictureIndex, folder: Path, encoder: PictureEncoder) -> None:
+def _check_index(index: PictureIndex, source: Source, encoder: PictureEncoder) -> None:
     encoder.check(index.origin)
-    if index.folder != folder.resolve():
-        todo = f"Choose another --index for {folder}, or start this one anew with --rebuild."
-        raise DataError(message("index", f"{index.path}, which is of {index.folder}", f"one of {folder}", todo))
+    if index.described != source.described:
+        before = ", ".join(f"{name} {value}" for name, value in index.described.items() if value)
+        todo = f"Choose another --index for {source}, or start this one anew with --rebuild."
+        raise DataError(message("index", f"{index.path}, which is of {before}", f"one of {source}", todo))
 
 
 def told(counts: Counts, index: PictureIndex) -> list[str]:
@@ -265,3 +239,9 @@ def told(counts: Counts, index: PictureIndex) -> list[str]:
     if len(counts.unreadable) > SHOWN:
         lines.append(f"  … and {len(counts.unreadable) - SHOWN:,} more folders")
     return [*lines, f"Index: {index.path}, {index.how()}."]
+
+
+def update_and_tell(source: Source, encoder: PictureEncoder, path: Path, **options: Any) -> None:
+    """`update` at the shell: what it did is printed."""
+    counts = update(source, encoder, path, **options)
+    print("\n".join(told(counts, PictureIndex(path))))

@@ -1,4 +1,4 @@
-"""A small trained run, and folders of pictures to index."""
+"""For the apps that search pictures: a small trained run of images, and folders of pictures to index."""
 
 from __future__ import annotations
 
@@ -51,10 +51,11 @@ def index(run: Path, photos: Path, tmp_path: Path) -> Path:
 
 def update(photos: Path, run: Path, index: Path, **options: object) -> object:
     """Bring ``index`` up to date; what was done."""
-    from counterpoint_apps.image_search.encoder import PictureEncoder
-    from counterpoint_apps.image_search.update import update as bring
+    from counterpoint_apps.image_search.encoder import ImageEncoder
+    from counterpoint_apps.pictures.sources import Folder
+    from counterpoint_apps.pictures.update import update as bring
 
-    return bring(photos, PictureEncoder.of_run(run), index, **options)  # type: ignore[arg-type]
+    return bring(Folder.checked(photos), ImageEncoder.of_run(run), index, **options)  # type: ignore[arg-type]
 
 
 @pytest.fixture(name="update")

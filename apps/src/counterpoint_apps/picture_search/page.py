@@ -1,0 +1,136 @@
+"""The page: words, a picture, or both in; the pictures that are nearest out, as many pages of them as there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from counterpoint.errors import CounterpointError
+from counterpoint_apps.picture_search.searches import WordSearches
+from counterpoint_apps.pictures.page import Shown, grid, head, refused, shown, upload_box, uploaded
+from counterpoint_apps.pictures.routes import address
+from counterpoint_apps.pictures.searches import Found
+
+PLACEHOLDER = "What should the pictures show?"
+
+
+class Page:
+    """The page of one index; every visitor has a `Found` of their own.
+
+    Args:
+        searches: in the index.
+    """
+
+    def __init__(self, searches: WordSearches) -> None:
+        self.searches = searches
+        self.some = searches.some()
+        self.ideas = searches.ideas(self.some)
+
+    def build(self) -> Any:
+        """The page as Gradio blocks."""
+        options: dict[str, Any] = {"analytics_enabled": False, "fill_width": True, "delete_cache": (3600, 3600)}
+        with gr.Blocks(title="Picture search", **options) as blocks:
+            state = gr.State(self.some)
+            head("Picture search", self.searches.index.how())
+            with gr.Row(elem_classes="ask"):
+                words = gr.Textbox(
+                    placeholder=PLACEHOLDER, show_label=False, container=False, scale=8, elem_id="words", autofocus=True
+                )
+                go = gr.Button("Search", variant="primary", scale=1, min_width=110, elem_id="go")
+            with gr.Row(elem_classes="search"):
+                with gr.Column(scale=1, min_width=260, elem_classes="side"):
+                    picture = upload_box(200)
+                    weight = gr.Slider(0, 1, 0.5, step=0.05, label="Weight of the words", elem_id="weight", buttons=[])
+                    status = gr.HTML("", elem_id="status")
+                with gr.Column(scale=4, min_width=320):
+                    parts = grid(state, status, self.show(self.some)[1], self.show)
+            self._wire(words, go, picture, weight, parts)
+        return blocks
+
+    def _wire(self, words: Any, go: Any, picture: Any, weight: Any, parts: Sequence[Any]) -> None:
+        given, all_parts = [words, picture, weight, parts[0]], [*parts, words, picture]
+        quiet: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private", "preprocess": False}
+        for event in (words.submit, go.click):
+            event(self.asked, given, all_parts, **quiet)
+        picture.change(self.given, given, all_parts, **quiet)
+        weight.release(self.weighed, given, all_parts, **quiet)
+        parts[1].select(self.clicked, given, all_parts, **quiet)
+
+    def asked(self, words: str, payload: Any, weight: float, found: Found) -> Any:
+        """Search for what is there: words, an upload or the chosen picture, or both."""
+        try:
+            return *self.show(self._found(words, payload, weight, found.key)), gr.skip(), gr.skip()
+        except CounterpointError as error:
+            return *refused(error), gr.skip(), gr.skip()
+
+    def given(self, words: str, payload: Any, weight: float, found: Found) -> Any:
+        """A picture was uploaded, or taken away; an upload takes the place of a picture that was chosen."""
+        if payload is None and found.key:
+            return [gr.skip()] * 8
+        try:
+            return *self.show(self._found(words, payload, weight, "")), gr.skip(), gr.skip()
+        except CounterpointError as error:
+            # The browser must not go on trying to show what we refused.
+            return *refused(error), gr.skip(), gr.update(value=None)
+
+    def weighed(self, words: str, payload: Any, weight: float, found: Found) -> Any:
+        """The slider was moved; it says nothing where there is only one of both."""
+        both = words.strip() and (payload is not None or found.key)
+        return self.asked(words, payload, weight, found) if both else [gr.skip()] * 8
+
+    def clicked(self, words: str, payload: Any, weight: float, found: Found, event: gr.EventData) -> Any:
+        """An idea, *More like this*, or the cross beside the chosen picture."""
+        try:
+            if getattr(event, "words", None):
+                found = self._found(str(event.words), None, weight, "")
+                return *self.show(found), str(event.words), gr.update(value=None)
+            if getattr(event, "key", None):
+                near = self._found("", None, weight, str(event.key))
+                return *self.show(near), "", gr.update(value=None)
+            return *self.show(self._found(words, payload, weight, "")), gr.skip(), gr.skip()
+        except CounterpointError as error:
+            return *refused(error), gr.skip(), gr.skip()
+
+    def _found(self, words: str, payload: Any, weight: float, key: str) -> Found:
+        words = words.strip()
+        file: Path | None = None if payload is None else uploaded(payload)
+        if not (words or file or key):
+            return self.some
+        image = self.searches.of_file(file) if file else self.searches.of_key(key) if key else None
+        return self.searches.ask(words, image, float(weight), "" if file else key)
+
+    def show(self, found: Found) -> Shown:
+        """What the page shows of a search."""
+        if found is self.some or not (found.title or found.key or found.picture):
+            return shown(found, self._ideas())
+        return shown(found, _about(found))
+
+    def _ideas(self) -> str:
+        chips = "".join(
+            f'<button type="button" class="chip" data-words="{escape(idea, quote=True)}">{escape(idea)}</button>'
+            for idea in self.ideas
+        )
+        return f'<div class="about ideas">Try {chips}</div>' if chips else '<p class="about">A few of the pictures</p>'
+
+
+def _about(found: Found) -> str:
+    """What was searched for, and a way to let go of a chosen picture."""
+    parts = [f"<strong>“{escape(found.title)}”</strong>"] if found.title else []
+    if found.key:
+        name = escape(found.key.rsplit("/", 1)[-1])
+        parts.append(
+            f'<span class="chosen"><img src="thumbnail/{address(found.key)}" alt="">{name}'
+            '<button type="button" data-clear="1" aria-label="Let go of this picture">×</button></span>'
+        )
+    elif found.picture:
+        parts.append("<strong>your picture</strong>")
+    return f'<div class="about">{" and like ".join(parts) if found.title else "Like " + parts[0]}</div>'
+
+
+def build(searches: WordSearches) -> Any:
+    """The page as Gradio blocks."""
+    return Page(searches).build()

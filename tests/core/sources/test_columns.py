@@ -1,0 +1,48 @@
+"""Columns: which is what, and what stands in them."""
+
+from __future__ import annotations
+
+import pytest
+
+from counterpoint.errors import DataError
+from counterpoint.sources.columns import classes, column, parts, plain
+
+pytestmark = pytest.mark.unit
+USUAL = ("path", "file_name")
+
+
+@pytest.mark.parametrize(
+    ("asked", "names", "found"),
+    [
+        (None, ["x", "File Name"], "File Name"),
+        (None, ["fileName", "PATH"], "PATH"),
+        (None, ["path", "Path"], "path"),
+        (None, ["x"], None),
+        ("", ["path"], None),
+        ("x", ["path", "x"], "x"),
+    ],
+)
+def test_column(asked, names, found):
+    assert column("image", asked, USUAL, names) == found
+
+
+def test_a_column_that_is_not_there():
+    with pytest.raises(DataError, match=r"image: found 'pth'; allowed: a column of the table. Did you mean 'path'\?"):
+        column("image", "pth", USUAL, ["path"])
+
+
+def test_plain():
+    assert plain(" Product-Name ") == plain("productName") == plain("product__name") == "product_name"
+
+
+def test_classes():
+    labels, names = classes([10, 2, None, 10])
+    assert labels.tolist() == [1, 0, -1, 1] and names == ["2", "10"]
+    labels, names = classes(["dog", "", "cat"])
+    assert labels.tolist() == [1, -1, 0] and names == ["cat", "dog"]
+
+
+def test_parts():
+    assert parts(["train", "Val", "TEST"]).tolist() == [0, 1, 2]
+    with pytest.raises(DataError, match=r"split: found 'dev' in the table; allowed: train, val, test"):
+        parts(["train", "dev"])
