@@ -40,6 +40,8 @@ def test_classes():
     assert labels.tolist() == [1, 0, -1, 1] and names == ["2", "10"]
     labels, names = classes(["dog", "", "cat"])
     assert labels.tolist() == [1, -1, 0] and names == ["cat", "dog"]
+    with pytest.raises(DataError, match=r"label: found the list \['cat'\]; allowed: a text or a number"):
+        classes([["cat"], "dog"])
 
 
 def test_parts():

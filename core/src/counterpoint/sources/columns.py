@@ -39,7 +39,15 @@ def plain(name: str) -> str:
 
 
 def classes(values: Sequence[Any]) -> tuple[np.ndarray, list[str]]:
-    """Labels ``(N,)`` int64 (-1 where the value is None or "") and the classes' names, in order."""
+    """Labels ``(N,)`` int64 (-1 where the value is None or "") and the classes' names, in order.
+
+    Raises:
+        DataError: a value is a list or a dictionary.
+    """
+    strange = next((value for value in values if isinstance(value, (list, dict))), None)
+    if strange is not None:
+        todo = 'Name another column, or none: label="".'
+        raise DataError(message("label", f"the {type(strange).__name__} {strange!r:.60}", "a text or a number", todo))
     known = {value for value in values if value is not None and value != ""}
     ordered = sorted(known, key=lambda value: (isinstance(value, str), value))  # 2 before 10 where they are numbers
     number = {value: index for index, value in enumerate(ordered)}

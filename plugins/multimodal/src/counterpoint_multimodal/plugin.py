@@ -22,7 +22,13 @@ def _pair(**options: Any) -> dict[str, Any]:
 RAW = "it is made around an encoder and takes raw images, not features; its own tests look at the same"
 """Why some checks of the conformance kit do not apply to a task."""
 
-BASIC: dict[str, Any] = {"batch_size": 256, "epochs": 30, "select": "recall@10", "patience": 8}
+BASIC: dict[str, Any] = {
+    "batch_size": 256,
+    "epochs": 30,
+    "select": "recall@10",
+    "patience": 8,
+    "optimization": {"lr": 3e-3},
+}
 """What the recipes have in common."""
 
 plugin = Plugin(
@@ -60,6 +66,9 @@ plugin = Plugin(
         "pairs": Part("counterpoint_multimodal.views:PairViews", "the image and the text, each lightly augmented"),
         "rocket": Part(
             "counterpoint_multimodal.views:RocketViews", "a weak and several strong views of each (CLIP-rocket)"
+        ),
+        "slip": Part(
+            "counterpoint_multimodal.views:SLIPViews", "a weak view of each, and two strong ones of the image (SLIP)"
         ),
     },
     encoders={
@@ -116,12 +125,7 @@ plugin = Plugin(
             "views": "rocket",
             "encoder": _made("counterpoint_multimodal.encoders.TwoTowers", local_heads=True),
         },
-        "slip": {
-            **BASIC,
-            "views": _made(
-                "counterpoint_multimodal.views.RocketViews", strong_images=2, strong_texts=0, weak_text="none"
-            ),
-        },
+        "slip": {**BASIC, "views": "slip"},
     },
     protocol=Part(
         "counterpoint_multimodal.protocol:PairRetrieval", "retrieval both ways, classes by prompts, the modality gap"

@@ -147,7 +147,7 @@ def test_temperatures_stay_between_a_hundredth_and_one() -> None:
             scale.data.fill_(start)
         take(method, views(1)).loss.backward()
         method.after_step()
-        assert [float(scale) for scale in scales] == pytest.approx([wanted] * 2)
+        assert [scale.item() for scale in scales] == pytest.approx([wanted] * 2)
 
 
 def test_samples_of_one_content_are_not_told_apart() -> None:

@@ -146,7 +146,7 @@ def test_what_is_refused() -> None:
         SLIP(TinyTowers(), image_options={"queue": 3})
     with pytest.raises(ConfigError, match=r"SLIP.weight: found -1; allowed: a number of at least 0"):
         made(weight=-1)
-    with pytest.raises(ShapeError, match=r"SLIP: images of role 'local': found 0; allowed: 2 or more.*strong_images=2"):
+    with pytest.raises(ShapeError, match=r"SLIP: images of role 'local': found 0; allowed: 2 or more. SLIPViews"):
         made()(views(2)[:2] + views(2)[4:], batch())
     blind = TinyTowers()
     blind.feature_dims = {"text": 6, "sound": 7}

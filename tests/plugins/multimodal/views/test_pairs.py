@@ -14,7 +14,7 @@ from counterpoint import plugin as plugins
 from counterpoint.errors import CounterpointError, DataError
 from counterpoint.types import Batch, Damaged, View
 from counterpoint_multimodal.data.captions import decode, encode, pad
-from counterpoint_multimodal.views import PairViews, RocketViews
+from counterpoint_multimodal.views import PairViews, RocketViews, SLIPViews
 
 pytestmark = pytest.mark.unit
 
@@ -82,6 +82,13 @@ def test_a_pair_is_an_image_and_a_text() -> None:
 )
 def test_a_rocket_has_weak_then_strong_views(options: dict[str, Any], expected: list[tuple[str, str]]) -> None:
     assert kinds(RocketViews(**options)(batch_of(), seeded())) == expected
+
+
+def test_slips_views_are_two_strong_images_beside_the_weak_pair() -> None:
+    views = SLIPViews(size=24)(batch_of(captions=["the same words"] * 6), seeded())
+    assert kinds(views) == [IMAGE, TEXT, STRONG_IMAGE, STRONG_IMAGE]
+    assert texts_of(views[1]) == ["the same words"] * 6
+    assert kinds(SLIPViews(strong_images=3)(batch_of(), seeded()))[2:] == [STRONG_IMAGE] * 3
 
 
 def test_sizes() -> None:
@@ -224,7 +231,7 @@ def test_wrong_options_are_named(make: Any, options: dict[str, Any], text: str) 
 
 def test_the_plugin_offers_them() -> None:
     offered = plugins.get("multimodal").views
-    assert offered["pairs"].load() is PairViews and offered["rocket"].load() is RocketViews
+    assert [offered[name].load() for name in ("pairs", "rocket", "slip")] == [PairViews, RocketViews, SLIPViews]
 
 
 def test_texts_cost_little_beside_images() -> None:

@@ -39,11 +39,26 @@ def shared_keys(captions: Iterable[str], *pictures: Hashable) -> list[Hashable]:
     return [*(("text", text) for text in texts), *(("picture", picture) for picture in pictures)]
 
 
-def draw(groups: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """``(N,)`` int64 split, 0 train, 1 val, 2 test: whole groups, by a hash of the first of their names.
+def completed(official: np.ndarray | None, groups: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """``(N,)`` split, 0 train, 1 val, 2 test: the official one, of which what is missing is drawn from train.
 
-    Samples that come later change the part of those groups only whose first name they are.
+    Whole groups are drawn, by a hash of the first of their names: samples that come later change the part of those
+    groups only whose first name they are.
+
+    Args:
+        official: ``(N,)``; None: all is drawn.
+        groups: ``(N,)`` as `connected` gives them.
+        names: of the samples.
     """
+    drawn = draw(groups, names)
+    if official is None:
+        return drawn
+    missing = [number for number in (1, 2) if not (official == number).any()]
+    return np.where((official == 0) & np.isin(drawn, missing), drawn, official)
+
+
+def draw(groups: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """``(N,)`` int64 split of whole groups, by a hash of the first of their names (see `completed`)."""
     least: dict[int, str] = {}
     for group, name in zip(groups.tolist(), names):
         least[group] = min(name, least.get(group, name))

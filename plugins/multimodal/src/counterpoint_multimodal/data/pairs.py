@@ -17,7 +17,7 @@ from counterpoint.errors import ConfigError, DataError, message
 from counterpoint.parts import SPLITS, Dataset, content_id
 from counterpoint.types import Batch, Damaged, Sample
 from counterpoint_multimodal.data.captions import LONGEST, clean, encode, pad
-from counterpoint_multimodal.data.groups import connected, draw, shared_keys
+from counterpoint_multimodal.data.groups import completed, connected, shared_keys
 
 
 @dataclass
@@ -150,11 +150,7 @@ class Pairs(Dataset):
 
         10 % are drawn, whole groups, by a hash of a name, so that samples which come later move few others.
         """
-        drawn = draw(self.groups(), self._names)
-        part = drawn if self.parts is None else self.parts.copy()
-        for number in (1, 2):
-            if not (part == number).any():
-                part[(part == 0) & (drawn == number)] = number
+        part = completed(self.parts, self.groups(), self._names)
         return {split: np.flatnonzero(part == number) for number, split in enumerate(SPLITS)}
 
     def name(self, index: int) -> str:

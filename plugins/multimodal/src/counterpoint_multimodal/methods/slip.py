@@ -85,11 +85,8 @@ class SLIP(Pair):
         if not weight >= 0:
             raise ConfigError(message("SLIP.weight", weight, "a number of at least 0"))
         self.weight = weight
-        tower = ImageTower(encoder)
-        if isinstance(image_loss, str):
-            check_choice("SLIP.image_loss", image_loss, IMAGE_LOSSES)
-            image_loss = IMAGE_LOSSES[image_loss].load()
-        self.image = made("SLIP.image_options", image_loss, tower, options=image_options)
+        factory = _named(image_loss) if isinstance(image_loss, str) else image_loss
+        self.image = made("SLIP.image_options", factory, ImageTower(encoder), options=image_options)
 
     def step(self, views: list[View], batch: Batch) -> Step:
         """Contrast of the first image and the first text, and the image loss of the images of role ``"local"``.
@@ -99,7 +96,7 @@ class SLIP(Pair):
         """
         strong = [replace(view, role="global") for view in views if (view.modality, view.role) == (IMAGE, "local")]
         if len(strong) < 2:
-            todo = "RocketViews(strong_images=2, strong_texts=0) makes them."
+            todo = "SLIPViews makes them."
             raise ShapeError(message("SLIP: images of role 'local'", len(strong), "2 or more", todo))
         contrast = super().step([view for view in views if view.role == "global"], batch)
         image = self._image_step(strong, batch)
@@ -123,3 +120,9 @@ class SLIP(Pair):
         """Also of the image loss: follow, enqueue, count."""
         super().after_step()
         self.image.after_step()
+
+
+def _named(image_loss: str) -> ImageMethod:
+    check_choice("SLIP.image_loss", image_loss, IMAGE_LOSSES)
+    method: type[Method] = IMAGE_LOSSES[image_loss].load()
+    return method

@@ -1,4 +1,4 @@
-"""Views of pictures with texts: CLIP's plain pair, and CLIP-rocket's weak and strong ones."""
+"""Views of pictures with texts: CLIP's plain pair, and the weak and strong ones of CLIP-rocket and SLIP."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class RocketViews(_PairViews):
     view draws its caption anew. A batch that has only images, or only texts, gives only their views.
 
     At 224 pixels ``strong=2, strong_options={"blur": (0.1, 2.0)}``; the paper's crops are bicubic, vision's bilinear.
-    SLIP: ``strong_images=2, strong_texts=0, weak_text="none"``. Stop words are left out of most captions, so prompts
+    Stop words are left out of most captions, so prompts
     such as "a photo of a shoe" look unlike them: measure prompts without them too, or lower ``stop_words``.
 
     Args:
@@ -178,6 +178,47 @@ class RocketViews(_PairViews):
         for _ in range(self._texts if text else 0):
             views.append(text_view(batch, strong, self._words, generator, "local"))
         return views
+
+
+class SLIPViews(RocketViews):
+    """A weak view of image and text, and two or more strong ones of the image: SLIP's recipe.
+
+    In this order: weak image, weak text (role ``"global"``); strong images (role ``"local"``).
+
+    Args:
+        size: side of an image view in pixels.
+        strong_images: number of strong views of the image.
+        image: views of images, ``plugin/part``.
+        weak_options: see `RocketViews`.
+        strong_options: likewise.
+        weak_text: what is done to the text: nothing, stop words perhaps left out ("weak"), or one operation more
+            ("strong").
+
+    Raises:
+        ConfigError: a setting out of its range, or an option that the image views do not have.
+        PluginError: their plugin is not installed.
+
+    Source: Mu et al. 2021 (arXiv 2112.12750).
+    """
+
+    def __init__(
+        self,
+        size: int = 32,
+        strong_images: int = 2,
+        image: str = SIMCLR,
+        weak_options: Options = None,
+        strong_options: Options = None,
+        weak_text: Strength = "none",
+    ) -> None:
+        super().__init__(
+            size,
+            strong_images=strong_images,
+            strong_texts=0,
+            image=image,
+            weak_options=weak_options,
+            strong_options=strong_options,
+            weak_text=weak_text,
+        )
 
 
 def _strength(name: str, found: Strength) -> Strength:
