@@ -21,6 +21,7 @@ ENGLISH = {
     "A": {"en": ":first_letter:", "status": 2, "E": 1, "alias": [":letter_a:", ":+1:"]},
     "B": {"en": ":second_letter:", "status": 2, "E": 1},
     " ": {"en": ":nothing_to_see:", "status": 2, "E": 1},
+    "\u4e00": {"en": ":not_in_the_font:", "status": 2, "E": 1},
     "C": {"en": ":third_letter:", "status": 3, "E": 1},
     "ABC": {"en": ":three_of_them:", "status": 2, "E": 1},
     "A\U0001f3fb": {"en": ":first_letter_light_skin_tone:", "status": 2, "E": 1},

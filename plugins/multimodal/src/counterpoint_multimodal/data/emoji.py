@@ -42,6 +42,7 @@ LANGUAGES = {
 }
 """Language -> SHA-256 of its names."""
 _QUALIFIED = 2  # the package's word for an emoji in its full form
+_NO_CHARACTER = "\U0010ffff"
 _ADVANCE = 93 / 72  # width of the font's emoji in units of its size
 _PARTS = ((0x1F3FB, 0x1F3FF), (0x1F1E6, 0x1F1FF), (0xE0000, 0xE007F))
 """Code points of skin tones, and of the letters that flags are spelt with."""
@@ -136,7 +137,8 @@ def drawn(font: bytes, tables: dict[str, dict[str, Any]]) -> dict[str, Any]:
     pen = ImageFont.truetype(io.BytesIO(font), round(SIDE / _ADVANCE), layout_engine=ImageFont.Layout.RAQM)
     wanted = [emoji for emoji, facts in english.items() if facts["status"] == _QUALIFIED and _plain(emoji)]
     shown = track(wanted, "Drawing emoji", console=Console(stderr=True), transient=True)
-    pictures = {emoji: png for emoji in shown if (png := _png(emoji, pen)) is not None}
+    unknown = (None, _png(_NO_CHARACTER, pen))  # what the font draws instead of a glyph that it lacks
+    pictures = {emoji: png for emoji in shown if (png := _png(emoji, pen)) is not None and png not in unknown}
     known = list(pictures)
     aliases = ["|".join(map(_spoken, english[emoji].get("alias", ()))) for emoji in known]
     named = {language: [_name(table.get(emoji)) for emoji in known] for language, table in tables.items()}
@@ -163,7 +165,7 @@ def _spoken(name: str) -> str:
 
 
 def _png(emoji: str, pen: ImageFont.FreeTypeFont) -> bytes | None:
-    """The picture, or None where the font has none, or several glyphs instead of one."""
+    """The picture, or None where it is empty, or of several glyphs instead of one."""
     if pen.getlength(emoji) > 1.2 * SIDE:
         return None
     image = Image.new("RGB", (SIDE, SIDE), "white")
