@@ -14,6 +14,7 @@ from counterpoint.evaluation.table import markdown
 RESULTS = Path(__file__).resolve().parent / "results"
 ABSENT = "*Not measured yet.*"
 NAMES = {"bprmf": "BPR-MF", "lightgcn": "LightGCN", "sgl": "SGL-ED", "simgcl": "SimGCL", "xsimgcl": "XSimGCL"}
+NAMES["lightgcn-longer"] = "LightGCN, longer"
 FLOORS = ("popularity", "item kNN", "EASE")
 SHOWN = ("recall@20", "ndcg@20", "recall@20,unpopular", "coverage@20")
 MEASURES = {**dict.fromkeys(SHOWN, 100), "novelty@20": 1, "uniformity": 1}
@@ -84,7 +85,9 @@ def trials(data: str) -> str:
         return ABSENT
     rows = []
     for model, arm in arms.items():
-        tried: dict[str, float] = arm["chosen on val"]
+        tried: dict[str, float] = arm.get("chosen on val", {})  # a longer training takes what was chosen
+        if not tried:
+            continue
         best = max(tried, key=lambda options: tried[options])
         names = {options.split()[0].removeprefix("--method.") for options in tried}
         told = [f"{options.split()[-1]}: {100 * value:.2f}" for options, value in tried.items()]

@@ -88,7 +88,7 @@ def run(
     yield command
 
 
-CORE, VISION, GRAPHREC, APPS = FOLDERS
+CORE, VISION, GRAPHREC, MULTIMODAL, APPS = FOLDERS
 CLI = ("-m", "counterpoint.cli")
 
 
@@ -183,6 +183,20 @@ def test_the_graph_plugin_beside_the_core(
     assert "recall@20" in done.stdout and "A section" not in done.stderr
     done = run([CORE, GRAPHREC, APPS], *CLI, "app", "recommender", "recommend", "u3", "--run", "clicks", "--csv")
     assert "The " in done.stdout, done.stderr
+
+
+def test_the_multimodal_plugin_beside_the_core_and_vision(
+    run: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    code = "from counterpoint_multimodal.data import examples; from pathlib import Path; print(examples.table(Path()))"
+    assert run([CORE, VISION, MULTIMODAL], "-c", code).returncode == 0
+    words = ["pretrain", "multimodal/clip", "--data", "pairs.csv", "--max_steps", "2", "--batch_size", "16"]
+    done = run([CORE, VISION, MULTIMODAL], *CLI, *words, "--out", "pairs")
+    assert done.returncode == 0, done.stderr
+    assert "A section" not in done.stderr
+    done = run([CORE, MULTIMODAL], *CLI, *words, "--out", "other")
+    assert "'multimodal' cannot be used: counterpoint-vision is not installed." in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_apps_beside_the_core(run: Callable[..., subprocess.CompletedProcess[str]]) -> None:
