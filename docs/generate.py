@@ -235,6 +235,8 @@ WRITERS: dict[str, Callable[[], str]] = {
     "multimodal-recipes": paired.recipes,
     "multimodal-gains": paired.gains,
     "multimodal-tried": partial(paired.tried, "recipes"),
+    "multimodal-prompts": paired.prompts,
+    "multimodal-prompt-gains": paired.prompt_gains,
     "multimodal-commands": partial(paired.commands_of, "recipes"),
     "checks": checks,
     "conformance": conformance,

@@ -93,3 +93,34 @@ def commands_of(name: str) -> str:
         return ABSENT
     cells: dict[str, Any] = found.get("cells") or {"": found}
     return "\n".join(["```text", *(f"{one['command']} --seed 0" for one in cells.values()), "```"])
+
+
+LEARNT = {"written": "written", "written, ensemble": "written, several", "coop": "CoOp", "cocoop": "CoCoOp"}
+LEARNT["gopro"] = "GOPro"
+PARTS = ("base", "new", "harmonic_mean")
+
+
+def prompts() -> str:
+    """Accuracy with written and learnt prompts: base and new classes, the styles of training and an unseen one."""
+    arms = claim("prompts").get("arms")
+    if not arms:
+        return ABSENT
+    keys = [f"{style} {part}" for style in ("seen", "shifted") for part in PARTS]
+    rows = [[LEARNT.get(name, name), *(_spread(arm[key]) for key in keys)] for name, arm in arms.items()]
+    return table(["prompts", *(key.replace("harmonic_mean", "HM").replace("seen ", "") for key in keys)], rows)
+
+
+def prompt_gains() -> str:
+    """GOPro minus the others, in points, paired by seed."""
+    found = claim("prompts").get("gains")
+    if not found:
+        return ABSENT
+    rows = []
+    for name, gain in found.items():
+        pair, style, part = name.rsplit(", ", 2)
+        mean, half = (100 * gain["difference"][key] for key in ("mean", "half"))
+        told = "HM" if part == "harmonic_mean" else part
+        other = LEARNT[pair.removeprefix("gopro - ")]
+        interval = f"{mean - half:+.1f} to {mean + half:+.1f}"
+        rows.append([other, style, told, f"{mean:+.1f}", interval, f"{gain['p']:.3f}"])
+    return table(["GOPro minus", "style", "classes", "points", "95 % interval", "p"], rows)
