@@ -6,6 +6,7 @@ DEMO := runs/demo
 FILMS := runs/demo-films
 EMOJI := runs/demo-emoji
 RESULTS ?= docs/results
+JOBS ?= 2
 
 .PHONY: demo test unit lint format bench claims docs wheels clean help
 
@@ -57,7 +58,7 @@ demo: $(VENV)/.installed ## recommend films, find emoji by words, learn from ima
 	@echo "  your own        $(BIN)/counterpoint pretrain vision/simclr --data FOLDER --out runs/mine"
 
 test: $(VENV)/.installed ## every test but claims and benchmarks, and a smoke version of those
-	$(BIN)/python -m pytest -m "not claim and not bench"
+	$(BIN)/python -m pytest -m "not claim and not bench" -n $(JOBS) --dist loadfile
 
 unit: $(VENV)/.installed ## the fast tests only
 	$(BIN)/python -m pytest -m unit

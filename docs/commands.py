@@ -147,15 +147,21 @@ def recipe_settings(found: Sequence[Plugin]) -> str:
 
 def classes(found: Sequence[Plugin], kinds: Sequence[str]) -> str:
     """Directives that show the class behind every part, with its options."""
-    parts = []
+    parts: list[str] = []
+    seen: set[str] = set()
     for plugin in found:
         for kind in kinds:
             for name, part in getattr(plugin, kind).items():
-                parts += [f"### {plugin.name}: {kind}: `{name}`", _shown(part)]
+                parts += [f"### {plugin.name}: {kind}: `{name}`", _shown(part, seen)]
         if plugin.protocol is not None:
-            parts += [f"### {plugin.name}: protocol", _shown(plugin.protocol)]
+            parts += [f"### {plugin.name}: protocol", _shown(plugin.protocol, seen)]
     return "\n\n".join(parts)
 
 
-def _shown(part: Part) -> str:
-    return f"```{{eval-rst}}\n.. autoclass:: {part.target.replace(':', '.')}\n```"
+def _shown(part: Part, seen: set[str]) -> str:
+    """The class; or, of the core's, which have pages of their own, and of one shown before, its name and a link."""
+    name = part.target.replace(":", ".")
+    if name.startswith("counterpoint.") or name in seen:
+        return f"```{{eval-rst}}\n:class:`{name}`, with other defaults.\n```"
+    seen.add(name)
+    return f"```{{eval-rst}}\n.. autoclass:: {name}\n```"

@@ -24,7 +24,7 @@ def entropy(probabilities: Tensor) -> Tensor:
 def attention_entropy(model: Callable[[Any], Any], batch: Any) -> list[float]:
     """Mean entropy in nats of the attention's rows, over heads, queries and samples, one number a layer.
 
-    Every `torch.nn.functional.scaled_dot_product_attention` that ``model(batch)`` calls is a layer, in the order of
+    Every ``torch.nn.functional.scaled_dot_product_attention`` that ``model(batch)`` calls is a layer, in the order of
     the calls, so that any network is measured that calls it (torch's, timm's, transformers' and ours do).
 
     Args:

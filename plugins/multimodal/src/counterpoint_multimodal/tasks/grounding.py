@@ -37,8 +37,8 @@ class Grounding(Task):
     """Understanding and grounding: which classes are on a picture, and in which box each of them is.
 
     A decoder of a few layers is asked "what?" and "where is the ...?" over the visual tokens, which stay as they are.
-    With a ``connector`` that is learnt too: over what several frozen encoders tell (`encoders.FusedImages.stacks`), a
-    `encoders.Fusion` learns how to fuse them for these questions, as CoME-VL trains its connector with the language
+    With a ``connector`` that is learnt too: over what several frozen encoders tell (``FusedImages.stacks``), a
+    ``Fusion`` learns how to fuse them for these questions, as CoME-VL trains its connector with the language
     model. Two encoders are compared at equal decoders, and as many tokens.
 
     Features are ``(N, T, F)`` tokens, ``(N, F)`` for one token each, or, with a connector of several arguments, a
