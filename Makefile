@@ -58,7 +58,7 @@ demo: $(VENV)/.installed ## recommend films, find emoji by words, learn from ima
 	@echo "  your own        $(BIN)/counterpoint pretrain vision/simclr --data FOLDER --out runs/mine"
 
 test: $(VENV)/.installed ## every test but claims and benchmarks, and a smoke version of those
-	$(BIN)/python -m pytest -m "not claim and not bench" -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest -m "not claim and not bench" -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 unit: $(VENV)/.installed ## the fast tests only
 	$(BIN)/python -m pytest -m unit
