@@ -96,12 +96,6 @@ def test_contrast_between_noisy_embeddings_ranks_better(data: str) -> None:
     claims.expect(lambda: epochs["xsimgcl"] < 0.5 * epochs["lightgcn"], f"epochs to the best: {epochs}")
 
 
-@pytest.mark.xfail(
-    not claims.SMOKE,
-    reason="uniformity rises with the noise here, and in the published code too: see docs/results/graphrec.md",
-    raises=AssertionError,
-    strict=True,
-)
 def test_uniformity_falls_with_the_noise() -> None:
     """At one seed and one number of epochs, by weight; the row without noise is contrast between layers alone."""
     weights: dict[str, dict[str, dict[str, float]]] = {}
