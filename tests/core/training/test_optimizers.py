@@ -109,6 +109,23 @@ def test_sgd_and_lars_take_the_momentum() -> None:
         assert optimizer.param_groups[0]["momentum"] == 0.7
 
 
+def test_adamw_and_adam_take_the_betas() -> None:
+    """Without memory (betas of 0) every step is one of the sign, whatever came before; by default it is not."""
+    for name in ("adamw", "adam"):
+        moved = {}
+        for betas in ((0.0, 0.0), Optimization().betas):
+            weight = nn.Parameter(torch.ones(1))
+            plan = Optimization(name=name, lr=0.1, weight_decay=0.0, betas=betas)  # type: ignore[arg-type]
+            optimizer = build_optimizer([{"params": [weight]}], plan)
+            for gradient in (5.0, -0.1):
+                before = weight.item()
+                weight.grad = torch.full((1,), gradient)
+                optimizer.step()
+            moved[betas] = weight.item() - before
+        assert moved[0.0, 0.0] == pytest.approx(0.1)
+        assert moved[0.9, 0.999] < 0
+
+
 @pytest.mark.parametrize("name", get_args(OptimizerName))
 def test_each_learns(name: str) -> None:
     torch.manual_seed(0)

@@ -42,17 +42,19 @@ def test_limits_name_the_setting(key: str, value: int) -> None:
         ("warmup", 1.1, r"optimization.warmup: found 1.1; allowed: a share from 0 to 1"),
         ("final_lr", -0.1, r"optimization.final_lr: found -0.1; allowed: a share from 0 to 1"),
         ("lr", -1.0, r"optimization: found lr=-1.0, weight_decay=0.0001; allowed: numbers from 0"),
+        ("betas", (0.9, 1.0), r"optimization.betas: found \(0.9, 1.0\); allowed: two numbers from 0 up to but not 1"),
+        ("betas", (-0.1, 0.9), r"optimization.betas: found \(-0.1, 0.9\)"),
         ("weight_decay", -1.0, r"optimization: found lr=0.001, weight_decay=-1.0; allowed: numbers from 0"),
     ],
 )
-def test_limits_of_the_optimisation(key: str, value: float, allowed: str) -> None:
+def test_limits_of_the_optimisation(key: str, value: float | tuple[float, float], allowed: str) -> None:
     with pytest.raises(ConfigError, match=allowed):
         Optimization(**{key: value})
 
 
 def test_limits_themselves_are_allowed() -> None:
     Settings(epochs=1, batch_size=2, micro_batch=1, workers=0, threads=1, max_steps=1, save_steps=1, seed=0)
-    Optimization(lr=0, weight_decay=0, warmup=1, final_lr=1)
+    Optimization(lr=0, weight_decay=0, betas=(0, 0), warmup=1, final_lr=1)
 
 
 def test_settings_of_checks_too() -> None:

@@ -29,9 +29,10 @@ def build_optimizer(groups: list[dict[str, Any]], optimization: Optimization) ->
     """The named optimiser over parameter ``groups`` (those with their own ``weight_decay`` keep it)."""
     lr, decay, momentum = optimization.lr, optimization.weight_decay, optimization.momentum
     if optimization.name == "adamw":
-        return torch.optim.AdamW(groups, lr=lr, weight_decay=decay, fused=True)  # one pass over memory, also on a CPU
+        # fused: one pass over memory, also on a CPU
+        return torch.optim.AdamW(groups, lr=lr, betas=optimization.betas, weight_decay=decay, fused=True)
     if optimization.name == "adam":
-        return torch.optim.Adam(groups, lr=lr, weight_decay=decay, fused=True)
+        return torch.optim.Adam(groups, lr=lr, betas=optimization.betas, weight_decay=decay, fused=True)
     if optimization.name == "sgd":
         return torch.optim.SGD(groups, lr=lr, weight_decay=decay, momentum=momentum)
     optimizer: torch.optim.Optimizer = LARS(groups, lr=lr, weight_decay=decay, momentum=momentum)

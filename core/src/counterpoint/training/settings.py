@@ -20,6 +20,8 @@ class Optimization:
         lr: peak learning rate, as it is: nothing is scaled behind your back.
         weight_decay: not applied to biases and norms.
         momentum: of sgd and lars.
+        betas: of adamw and adam: how much of the mean of the gradients, and of that of their squares, is kept a step;
+            each from 0 up to but not 1. Large batches often want (0.9, 0.98) or (0.9, 0.95).
         warmup: share of all steps spent warming up, 0 to 1.
         final_lr: share of ``lr`` that is left at the end, 0 to 1.
     """
@@ -28,6 +30,7 @@ class Optimization:
     lr: float = 1e-3
     weight_decay: float = 1e-4
     momentum: float = 0.9
+    betas: tuple[float, float] = (0.9, 0.999)
     warmup: float = 0.05
     final_lr: float = 0.0
 
@@ -35,6 +38,8 @@ class Optimization:
         for key in ("warmup", "final_lr"):
             if not 0 <= getattr(self, key) <= 1:
                 raise ConfigError(message(f"optimization.{key}", getattr(self, key), "a share from 0 to 1"))
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(message("optimization.betas", self.betas, "two numbers from 0 up to but not 1"))
         if self.lr < 0 or self.weight_decay < 0:
             raise ConfigError(
                 message("optimization", f"lr={self.lr}, weight_decay={self.weight_decay}", "numbers from 0")
