@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,24 @@ def test_an_archive_of_pictures(bring: Callable[..., str], tmp_path: Path) -> No
     assert "0 new, 48 touched" in bring(source), "the file is another, its pictures are not"
     texts = searches.index.store.captions_of([hit.key for hit in searches.some().hits])
     assert all(texts.values())
+
+
+def test_archives_without_captions(catalogue: Path, bring: Callable[..., str], tmp_path: Path) -> None:
+    """Of some pictures, and of all of them."""
+    held = dict(np.load(arrays(tmp_path)["source"]))
+    held["text"][3] = ""
+    np.savez(tmp_path / "some.npz", **held)
+    assert "48 new, 0 unchanged, 0 damaged." in bring(tmp_path / "some.npz", to="some")
+    with tarfile.open(tmp_path / "bare.tar", "w") as shard:
+        for number in range(5):
+            shard.add(catalogue.parent / "images" / f"{number:03d}.png", f"{number:03d}.png")
+    assert "5 new, 0 unchanged, 0 damaged." in bring(tmp_path / "bare.tar")
+    assert "0 new, 5 unchanged" in bring(tmp_path / "bare.tar")
+    searches = open_index(tmp_path / "index")
+    assert searches.index.store.captions_of(["000", "004"]) == {"000": "", "004": ""}
+    assert searches.source.raw("000")[0].startswith(b"\x89PNG") and searches.name("004") == "004"
+    with pytest.raises(DataError, match=r"pictures without a \.txt or \.json"):
+        bring(tmp_path / "bare.tar", "--caption", "title", to="other")
 
 
 def test_a_folder_with_names_and_text_files(catalogue: Path, bring: Callable[..., str], tmp_path: Path) -> None:

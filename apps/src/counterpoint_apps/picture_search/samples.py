@@ -17,6 +17,7 @@ from counterpoint.training.config import dataset_class
 from counterpoint.types import Damaged, Sample
 from counterpoint_apps.pictures.answers import BETWEEN
 from counterpoint_apps.pictures.sources import Folder, Source, State, media_type
+from counterpoint_apps.shell import tell
 from counterpoint_multimodal.data.captions import clean
 from counterpoint_multimodal.data.files import PairFiles
 from counterpoint_multimodal.data.folder import words
@@ -61,7 +62,7 @@ class Samples(Source):
         self._root = dataset.root if isinstance(dataset, PairFiles) else None
         self._digest = 0 if self._root is not None else content_id(dataset.digest().encode())
         if dataset.in_memory:
-            dataset[0]  # an archive is decoded at the first look: now, not when a page is waiting for its pictures
+            dataset.picture(0)  # an archive is decoded at the first look: now, not when a page waits for its pictures
 
     def __str__(self) -> str:
         return str(self._described["data"])
@@ -122,7 +123,7 @@ class Samples(Source):
                 return raw, media_type(raw)
         except OSError as error:
             raise DataError(message(f"picture {key}", error.strerror, "a file that can be read")) from None
-        sample = self.pairs[self._places[key]]
+        sample = self.pairs.picture(self._places[key])
         if isinstance(sample, Damaged):
             raise DataError(message(f"picture {key}", sample.reason, "a picture that can be read"))
         out = io.BytesIO()
@@ -148,7 +149,7 @@ class _Pictures(Dataset):
         return len(self.places)
 
     def __getitem__(self, index: int) -> Sample | Damaged:
-        sample = self.pairs[self.places[index]]
+        sample = self.pairs.picture(self.places[index])
         if isinstance(sample, Damaged):
             return Damaged(index, sample.name, sample.reason)
         image = sample.data["image"]
@@ -178,22 +179,56 @@ def open_source(run: Run, source: str | None, options: Mapping[str, Any] | None 
         DataError: it cannot be read.
     """
     name = str(run.config["data"]) if source is None else source
-    place = Path(name).expanduser()
     options = {key: value for key, value in (options or {}).items() if value is not None}
+    if Path(name).expanduser().is_dir():
+        _no_columns(name, options)
+        return CaptionedFolder.checked(Path(name).expanduser())
+    return open_samples(run, name, options)
+
+
+def open_samples(run: Run, name: str, options: Mapping[str, Any], captions: bool = True) -> Samples:
+    """The pictures of what a dataset of the plugin opens; a folder is one as well.
+
+    Args:
+        run: whose plugin opens it.
+        name: a folder, a table, an archive or a data set's name.
+        options: of the dataset.
+        captions: False leaves captions alone, but for those of the run's own data. Else they are looked for, and where
+            there are none the pictures are there without.
+
+    Raises:
+        ConfigError: nothing that the plugin opens, or an option that this kind of source does not have.
+        DataError: it cannot be read.
+    """
+    place = Path(name).expanduser()
     if place.is_dir():
-        if options:
-            raise ConfigError(message(f"--{min(options)}", f"a folder, {name}", "a source with columns: a table"))
-        return CaptionedFolder.checked(place)
+        _no_columns(name, options)
     name = str(place.resolve()) if place.exists() else name
     own = not options and name in (run.config["data"], str(Path(run.config["data"]).resolve()))
-    described = {"data": name, "own": own, "options": options}
+    described = {"data": name, "own": own, "options": dict(options)}
     if own:
         return Samples(run.open(), described)
-    kind = dataset_class(run.plugin, name)
-    wrong = options.keys() - inspect.signature(kind).parameters.keys()
-    if wrong:
+    kind: Any = dataset_class(run.plugin, name)
+    known = inspect.signature(kind).parameters
+    if wrong := options.keys() - known.keys():
         raise ConfigError(message(f"--{min(wrong)}", f"a {kind.__name__}", "a source with columns: a table"))
-    return Samples(kind(name, **options), described)  # type: ignore[call-arg]
+    if captions or "caption" not in known:
+        try:
+            return Samples(kind(name, **options), described)
+        except DataError:
+            if options.get("caption") is not None or "caption" not in known:
+                raise
+    # What opens in this way only has no captions; what does not open at all is told here.
+    without = {**options, "caption": ""}
+    made = Samples(kind(name, **without), {**described, "options": without})
+    if captions:
+        tell(f"{name} has no captions, so that pictures go by their names; --caption COLUMN says where some are.")
+    return made
+
+
+def _no_columns(name: str, options: Mapping[str, Any]) -> None:
+    if options:
+        raise ConfigError(message(f"--{min(options)}", f"a folder, {name}", "a source with columns: a table"))
 
 
 def source_of(run: Run, described: Mapping[str, Any]) -> Source:

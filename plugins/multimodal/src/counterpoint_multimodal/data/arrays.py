@@ -29,7 +29,8 @@ class PairArrays(PairMemory):
     Args:
         source: the archive, or the name of a folder of ``<data home>/multimodal`` that has one: ``emoji-styles`` (1,641
             emoji in three styles) or ``fashion-products`` (6,000 photographs).
-        caption: column of the texts, or several between commas; None: caption, text, title, name or their like.
+        caption: column of the texts, or several between commas; None: caption, text, title, name or their like; ""
+            for none, and pictures alone.
         label: column of the classes; None: label, class, category or article_type where there is one; "" for none.
         texts: ``"all"`` adds, where the archive has them, what stands between bars in ``short_names``, each as a
             caption, and in ``keywords``, all as one.
@@ -63,6 +64,7 @@ class PairArrays(PairMemory):
     ) -> None:
         place = self._place(source)
         archive = Archive(read(place), place.name, caption)
+        further = texts == "all" and caption != ""
         chosen = _styles(styles, archive.pictures)
         rows, parts = np.arange(archive.count), archive.parts()
         notes = []
@@ -75,8 +77,8 @@ class PairArrays(PairMemory):
             picked, parts_picked = _by_style(picked, parts, chosen, held_style)
         else:
             parts_picked = parts[[row for _, row in picked]]
-        records = archive.records(picked, texts == "all", label, many=len(archive.pictures) > 1)
-        records.parts, records.notes = parts_picked, notes
+        records = archive.records(picked, further, label, many=len(archive.pictures) > 1)
+        records.parts, records.notes, records.captioned = parts_picked, notes, caption != ""
         self._hold(archive.files(picked), records, max_side, lower)
 
     @classmethod

@@ -45,14 +45,18 @@ def needed(argument: str, asked: str | None, usual: Sequence[str], names: Sequen
 def several(argument: str, asked: str | None, usual: Sequence[str], names: Sequence[str], where: str) -> list[str]:
     """The columns between commas in ``asked``; guessed, the first of ``usual`` and its like (caption, caption_2, ...).
 
+    None at all where ``asked`` is "".
+
     Raises:
         DataError: one of them is not there, or none is found.
     """
+    if asked == "":
+        return []
     if asked and asked not in names and "," in asked:
         return [needed(argument, name.strip(), usual, names, where) for name in asked.split(",") if name.strip()]
     unnumbered = {_unnumbered(name): name for name in reversed(names)}
     if asked or not set(usual) & set(unnumbered):
-        return [needed(argument, asked or None, usual, names, where)]
+        return [needed(argument, asked, usual, names, where)]
     stem = next(name for name in usual if name in unnumbered)
     return [name for name in names if _unnumbered(name) == stem]
 

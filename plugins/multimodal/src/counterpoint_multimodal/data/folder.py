@@ -25,7 +25,8 @@ class PairFolder(PairFiles):
 
     Args:
         source: the folder.
-        caption: ``"name"`` or ``"text"``, where only names or only text files count; None: text files go before names.
+        caption: ``"name"`` or ``"text"``, where only names or only text files count; None: text files go before names;
+            "" for neither, and pictures alone.
         label: "" leaves the subfolders' names alone, so that nothing is labelled.
         max_side: pictures whose shorter side is longer are read smaller, by a whole factor. None: full size.
         lower: captions in small letters.
@@ -38,7 +39,7 @@ class PairFolder(PairFiles):
         self,
         source: str,
         *,
-        caption: Literal["name", "text"] | None = None,
+        caption: Literal["name", "text", ""] | None = None,
         label: Literal[""] | None = None,
         max_side: int | None = None,
         lower: bool = False,
@@ -54,10 +55,11 @@ class PairFolder(PairFiles):
         if not paths:
             looked = ", ".join(sorted(IMAGES))
             raise DataError(message("source", f"no image in {source!r} or below", f"files ending in {looked}"))
-        records = Records(names=paths, captions=[[] for _ in paths], parts=folders.parts(paths))
-        if caption != "name":
+        captioned = caption != ""
+        records = Records(paths, [[] for _ in paths], parts=folders.parts(paths), captioned=captioned)
+        if caption in ("text", None):
             _from_texts(records, root, set(found))
-        if caption != "text":
+        if caption in ("name", None):
             _from_names(records)
         if label is None:
             records.labels = folders.classes(paths, below=records.parts is not None)

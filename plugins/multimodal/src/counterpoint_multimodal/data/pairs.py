@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -33,6 +33,7 @@ class Records:
         parts: ``(N,)`` number of each sample's official split; or None.
         columns: further facts of each sample by name.
         notes: what was left out or guessed, a sentence each.
+        captioned: whether there should be captions; without any the pictures are there alone, see `Pairs.entities`.
     """
 
     names: list[str]
@@ -42,6 +43,7 @@ class Records:
     parts: np.ndarray | None = None
     columns: dict[str, list[Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    captioned: bool = True
 
 
 class Pairs(Dataset):
@@ -65,7 +67,7 @@ class Pairs(Dataset):
 
         Raises:
             ConfigError: ``max_side`` is no size.
-            DataError: no sample has a caption.
+            DataError: no sample has a caption, where there should be some.
         """
         if max_side is not None and max_side < 1:
             raise ConfigError(message("max_side", max_side, "pixels, at least 1, or nothing for the full size"))
@@ -73,7 +75,7 @@ class Pairs(Dataset):
         self._names = records.names
         self._pictures: Sequence[Hashable] = records.names if records.pictures is None else records.pictures
         self.captions = [_cleaned(captions, lower) for captions in records.captions]
-        if not any(captions[0] for captions in self.captions):
+        if records.captioned and not any(captions[0] for captions in self.captions):
             raise DataError(message("caption", f"none for {len(self):,} pictures", "one for some of them at least"))
         self.labels, self.classes = records.labels
         self.notes = (*records.notes, *self._told(records.captions))
@@ -99,11 +101,17 @@ class Pairs(Dataset):
 
     def __getitem__(self, index: int) -> Sample | Damaged:
         """Sample with ``image`` and ``text``; `Damaged` without a caption, or where the picture cannot be read."""
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
-        index %= len(self)
+        index = self._checked(index)
         if not self.captions[index][0]:
             return Damaged(index, self.name(index), "no caption")
+        sample = self.picture(index)
+        if isinstance(sample, Damaged):
+            return sample
+        return replace(sample, data={**sample.data, "text": encode(self.captions[index])})
+
+    def picture(self, index: int) -> Sample | Damaged:
+        """Sample with ``image`` alone, whether or not it has a caption; `Damaged` where it cannot be read."""
+        index = self._checked(index)
         try:
             image, content = self._picture(index)
         except OSError as error:
@@ -111,8 +119,12 @@ class Pairs(Dataset):
         except ValueError as error:
             return Damaged(index, self.name(index), str(error))
         label = None if self.labels is None or self.labels[index] < 0 else int(self.labels[index])
-        data = {"image": image, "text": encode(self.captions[index])}
-        return Sample(index, data, label, self._shared.get(index, content))
+        return Sample(index, {"image": image}, label, self._shared.get(index, content))
+
+    def _checked(self, index: int) -> int:
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        return index % len(self)
 
     def collate(self, samples: Sequence[Sample | Damaged]) -> Batch:
         """Samples -> `Batch`: ``text`` is one ``(B, L)`` tensor, padded with zeros."""
@@ -122,7 +134,7 @@ class Pairs(Dataset):
         return batch
 
     def entities(self) -> Dataset:
-        """The pictures: a caption beside its picture would give away the class."""
+        """The pictures, with a caption or without: a caption beside its picture would give away the class."""
         return Pictures(self)
 
     def groups(self) -> np.ndarray:
@@ -180,7 +192,10 @@ class Pairs(Dataset):
         cut = sum(len(caption) > LONGEST for captions in written for caption in captions)
         none = sum(not captions[0] for captions in self.captions)
         notes = [f"Cut at {LONGEST:,} characters: {cut:,} captions."] if cut else []
-        notes += [f"Without a caption: {none:,} of {len(self):,} samples, which are skipped."] if none else []
+        if not any(written):
+            notes.append("No captions: the pictures can be searched and classified, but nothing is trained with them.")
+        elif none:
+            notes.append(f"Without a caption: {none:,} of {len(self):,} samples, which are skipped in training.")
         if self._shared:
             count = f"{len(self._shared):,} of {len(self):,} samples"
             notes.append(f"Sharing a caption or a picture: {count}, which are not each other's negatives.")

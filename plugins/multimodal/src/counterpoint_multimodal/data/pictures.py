@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 class Pictures(Dataset):
     """The samples of ``pairs`` without their texts, which would give away what a picture alone must tell.
 
+    Those that have no text, with which no method can be trained, are among them.
+
     Args:
         pairs: whose numbers, names, labels and splits these are.
     """
@@ -28,11 +30,8 @@ class Pictures(Dataset):
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> Sample | Damaged:
-        """Sample with ``image``; `Damaged` where the pair is."""
-        sample = self.pairs[index]
-        if isinstance(sample, Damaged):
-            return sample
-        return Sample(sample.index, {"image": sample.data["image"]}, sample.label, sample.content)
+        """Sample with ``image``; `Damaged` where it cannot be read."""
+        return self.pairs.picture(index)
 
     def name(self, index: int) -> str:
         """As the pair is called."""

@@ -29,7 +29,8 @@ class PairShards(Pairs):
         source: an archive, a folder of archives, or a pattern of names: ``pairs-{000..012}.tar``, ``{a,b}.tar``,
             ``pairs-*.tar``.
         image: ending of the pictures, such as ``"png"``; None: any that is known.
-        caption: ``"txt"``, or a field of the JSON files, or several between commas; None: txt, caption, text, ...
+        caption: ``"txt"``, or a field of the JSON files, or several between commas; None: txt, caption, text, ...; ""
+            for none, and pictures alone.
         label: a field of the JSON files, or ``"cls"``; None: label, class, category or cls where there is one; "" for
             none.
         max_side: pictures whose shorter side is longer are read smaller, by a whole factor. None: full size.
@@ -88,7 +89,7 @@ class PairShards(Pairs):
 def _records(index: Index, caption: str | None, label: str | None) -> Records:
     rows: list[dict[str, Any]] = index.facts
     columns, count = joined(rows), len(rows)
-    if not columns:
+    if not columns and caption != "":
         raise DataError(message("source", "pictures without a .txt or .json beside them", "key.jpg and key.txt"))
     where = index.shards[0].name
     written = choose.several("caption", caption, ("txt", *choose.CAPTION), list(columns), where)
@@ -101,4 +102,5 @@ def _records(index: Index, caption: str | None, label: str | None) -> Records:
         parts=folders.parts(index.tops) if split is None else labelling.parts(columns[split]),
         columns=columns,
         notes=index.notes,
+        captioned=caption != "",
     )

@@ -25,7 +25,8 @@ class PairTable(PairFiles):
         source: the table.
         image: column of the paths; None: the first of image, path, file, filename and their like.
         caption: column of the captions, or several between commas; a value may be a list (of Parquet or JSON, or
-            written as JSON in a text). None: caption, text, title, description or their like, with caption_2 and so on.
+            written as JSON in a text). None: caption, text, title, description or their like, with caption_2 and so on;
+            "" for none, and pictures alone.
         label: column of the classes; None: label, class, category or target where there is one; "" for none.
         root: folder that the paths are relative to; None: the table's own.
         max_side: pictures whose shorter side is longer are read smaller, by a whole factor. None: full size.
@@ -56,6 +57,7 @@ class PairTable(PairFiles):
         split = labelling.column("split", None, ("split",), rest)
         folder = place.parent if root is None else Path(root).expanduser()
         records = _records(columns, path, written, split, notes)
+        records.captioned = caption != ""
         if classes is not None:
             records.labels = labelling.classes(records.columns[classes])
         _look(folder, records.names, path)
