@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from counterpoint.errors import ConfigError
 from counterpoint.objectives import BarlowTwins, InfoNCE, sinkhorn
-from counterpoint_multimodal.methods import BYOLIP, BarLIP, Rocket, SiamLIP, SwALIP
+from counterpoint_multimodal.methods import BYOLIP, BarLIP, Rocket, SiamLIP, SwALIP, SwALIPV1
 from counterpoint_multimodal.methods.extra import Extra, Seen
 from tinytowers import FEATURES, TinyTowers, batch, views
 
@@ -184,6 +185,87 @@ def test_swalip_with_codes_that_are_the_identity_is_the_contrast_of_strong_views
     )
 
 
+def test_swalipv1_foresees_the_code_of_the_other_modality_of_ten_pairs() -> None:
+    extra, (a, b) = made(SwALIPV1, hidden_dim=8, out_dim=5, prototypes=6), rows(2)
+    weight = extra.prototypes.weight.detach()
+    torch.testing.assert_close(weight.norm(dim=1), torch.ones(6, dtype=torch.float64), rtol=0, atol=1e-6)
+    first, second = (
+        [F.normalize(extra.projectors[name](x), dim=1) @ F.normalize(weight, dim=1).T for x in side]
+        for name, side in zip(FEATURES, (a, b))
+    )
+    terms = []
+    for i, j in [(0, 0), (1, 1), (1, 2), (2, 1), (2, 2)]:
+        for code, seer in ((first[i], second[j]), (second[j], first[i])):
+            terms.append(-(sinkhorn(code, 0.05, 3) * (seer / 0.1).log_softmax(1)).sum(1).mean())
+    assert len(terms) == 10
+    torch.testing.assert_close(extra(seen((a, b))).loss, torch.stack(terms).mean())
+    assert extra.chance(8) == pytest.approx(float(torch.tensor(6.0).log()))
+
+
+def test_swalipv1_is_the_same_from_either_side() -> None:
+    extra, (a, b) = made(SwALIPV1, hidden_dim=8, out_dim=5, prototypes=6), rows(1)
+    there = Seen(("image", "text"), (a, b), (a, b), InfoNCE(0.1), lambda encoder: (a, b))
+    back = Seen(("text", "image"), (b, a), (b, a), InfoNCE(0.1), lambda encoder: (b, a))
+    torch.testing.assert_close(extra(there).loss, extra(back).loss)
+
+
+def test_swalipv1s_prototypes_stand_still_at_first_and_stay_of_length_1() -> None:
+    options = {"hidden_dim": 8, "out_dim": 5, "prototypes": 6, "freeze_share": 0.5}
+    method = Rocket(TinyTowers(local_heads=True), extra="swalipv1", extra_options=options)
+    method.total_steps = 4
+    optimizer = torch.optim.AdamW(method.parameter_groups(), lr=0.05, weight_decay=0.5)
+    moved = []
+    for _ in range(4):
+        before = method.extra.prototypes.weight.detach().clone()
+        method(views(1), batch()).loss.backward()
+        method.after_backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        method.after_step()
+        moved.append(not torch.allclose(method.extra.prototypes.weight, before, atol=1e-6))
+    assert moved == [False, False, True, True]
+    method(views(1), batch())
+    torch.testing.assert_close(method.extra.prototypes.weight.norm(dim=1), torch.ones(6))
+    with pytest.raises(ConfigError, match=r"SwALIPV1.freeze_share: found 2; allowed: a share from 0 to 1"):
+        SwALIPV1(TinyTowers(), freeze_share=2)
+
+
+HEADED = [BarLIP, SiamLIP, BYOLIP, SwALIPV1]
+
+
+@pytest.mark.parametrize("cls", HEADED)
+def test_separate_heads_that_are_equal_are_one_head(cls: type[Extra]) -> None:
+    one, two = (made(cls, hidden_dim=8, out_dim=5, separate_heads=separate) for separate in (False, True))
+    state = two.state_dict()
+    for name, value in one.state_dict().items():
+        state[name] = value
+        strong = [name.replace(f".{modality}.", f".{modality}_strong.") for modality in FEATURES]
+        state |= {other: value for other in strong if other in state}
+    two.load_state_dict(state)
+    both = rows(2)
+    torch.testing.assert_close(two(seen(both)).loss, one(seen(both)).loss)
+
+
+@pytest.mark.parametrize("cls", HEADED)
+def test_of_separate_heads_each_sees_its_own_views(cls: type[Extra]) -> None:
+    extra, (a, b) = made(cls, hidden_dim=8, out_dim=5, separate_heads=True), rows(1)
+    calls: dict[str, list[Tensor]] = {}
+    for name, head in extra.projectors.items():
+        head.register_forward_pre_hook(lambda _, inputs, name=name: calls.setdefault(name, []).append(inputs[0]))
+    extra(seen((a, b))).loss.backward()
+    assert {name: len(told) for name, told in calls.items()} == dict.fromkeys(
+        ("image", "text", "image_strong", "text_strong"), 1
+    )
+    assert calls["image"][0] is a[0] and calls["image_strong"][0] is a[1] and calls["text_strong"][0] is b[1]
+    trained = [p for name, p in extra.named_parameters() if not name.startswith("twin.")]
+    assert all(p.grad is not None for p in trained)
+
+
+def test_swalip_has_no_heads_to_separate() -> None:
+    with pytest.raises(ConfigError, match=r"extra_options: found 'separate_heads'; allowed: epsilon, iterations"):
+        Rocket(TinyTowers(), extra="swalip", smoothing=0.0, extra_options={"separate_heads": True})
+
+
 def test_codes_sum_to_1_a_sample_and_are_balanced_over_the_batch_as_iterations_grow() -> None:
     scores = F.normalize(torch.randn(16, 6, dtype=torch.float64), dim=1)
     scores = scores @ F.normalize(torch.randn(16, 6, dtype=torch.float64), dim=1).T
@@ -195,6 +277,6 @@ def test_codes_sum_to_1_a_sample_and_are_balanced_over_the_batch_as_iterations_g
 
 
 def test_without_strong_views_the_weak_pair_is_compared() -> None:
-    for cls in (BarLIP, SiamLIP, BYOLIP, SwALIP):
+    for cls in (BarLIP, SiamLIP, BYOLIP, SwALIP, SwALIPV1):
         weak = rows(0, dims=tuple(FEATURES.values()) if cls is not SwALIP else (6, 6))
         assert torch.isfinite(made(cls)(seen(weak)).loss)

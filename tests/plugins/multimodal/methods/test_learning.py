@@ -39,6 +39,7 @@ CASES: dict[str, tuple[type[Method], type[Views], dict[str, Any]]] = {
     "rocket, siamlip": (Rocket, RocketViews, {"extra": "siamlip", **HEADS}),
     "rocket, byolip": (Rocket, RocketViews, {"extra": "byolip", **HEADS}),
     "rocket, swalip": (Rocket, RocketViews, {"extra": "swalip", "smoothing": 0.0}),
+    "rocket, swalipv1": (Rocket, RocketViews, {"extra": "swalipv1", **HEADS}),
     "slip": (SLIP, SLIPViews, {}),
     "slip, byol": (SLIP, SLIPViews, {"image_loss": "byol"}),
 }

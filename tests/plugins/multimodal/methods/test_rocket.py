@@ -22,12 +22,12 @@ from tinytowers import TinyTowers, batch, swapped, views
 
 pytestmark = pytest.mark.unit
 
-EXTRAS = ["barlip", "siamlip", "byolip", "swalip"]
+EXTRAS = ["barlip", "siamlip", "byolip", "swalip", "swalipv1"]
 
 
 def made(local_heads: bool = True, seed: int = 0, **options: Any) -> Rocket:
     torch.manual_seed(seed)
-    if options.get("extra") in ("barlip", "siamlip", "byolip"):
+    if options.get("extra") in ("barlip", "siamlip", "byolip", "swalipv1"):
         options["extra_options"] = {"hidden_dim": 8, "out_dim": 5} | options.get("extra_options", {})
     if options.get("extra") == "swalip":
         options["smoothing"] = 0.0

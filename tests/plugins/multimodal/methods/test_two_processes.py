@@ -27,6 +27,7 @@ ROWS = 8
 CASES: dict[str, dict[str, Any]] = {
     "smoothed labels": {"smoothing": 0.1},
     "swalip": {"smoothing": 0.0, "extra": "swalip"},
+    "swalipv1": {"extra": "swalipv1", "extra_options": {"hidden_dim": 8, "out_dim": 5, "prototypes": 6}},
 }
 
 

@@ -1,7 +1,8 @@
 """The non-contrastive losses between a picture and its text that CLIP-rocket was weighed against.
 
 Each is a loss of vision (Barlow Twins, SimSiam, BYOL, SwAV) whose two views are of two modalities, so each modality has
-heads of its own. All but SwALIP begin at the encoder's features, before its projection to the shared space.
+heads of its own. All but SwALIP begin at the encoder's features, before its projection to the shared space; with
+``separate_heads`` the strong views go through a second copy of these heads, as they do in the contrast.
 """
 
 from __future__ import annotations
@@ -18,9 +19,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from counterpoint.errors import ConfigError, message
 from counterpoint.methods._common import mean
-from counterpoint.nn import MomentumTwin, Predictor, Projector
-from counterpoint.objectives import BarlowTwins, NegativeCosine, Result, gather, sinkhorn, swapped_prediction
+from counterpoint.nn import MomentumTwin, Predictor, Projector, Prototypes
+from counterpoint.objectives import (
+    BarlowTwins,
+    NegativeCosine,
+    Result,
+    SwappedPrediction,
+    gather,
+    sinkhorn,
+    swapped_prediction,
+)
 from counterpoint.parts import Encoder
 from counterpoint_multimodal.methods._common import feature_dims
 
@@ -62,10 +72,12 @@ class Extra(nn.Module, ABC):
     Attributes:
         weight: of it beside the contrast, as published.
         shares_softmax: whether it uses the contrast's temperature; the contrast then smooths no labels.
+        freeze_share: share of the training, from its start, in which `freeze` is called.
     """
 
     weight: ClassVar[float] = 1.0
     shares_softmax: ClassVar[bool] = False
+    freeze_share: float = 0.0
 
     @abstractmethod
     def forward(self, seen: Seen) -> Result:
@@ -74,6 +86,9 @@ class Extra(nn.Module, ABC):
     def chance(self, batch_size: int) -> float | None:
         """Its value where nothing was learnt; None if there is no such level."""
         return None
+
+    def freeze(self) -> None:
+        """Between backward and the optimiser's step: drop gradients of what stands still at first."""
 
     def follow(self, encoder: Encoder) -> None:
         """After the optimiser's step."""
@@ -90,13 +105,22 @@ class BarLIP(Extra):
         redundancy: weight of the entries beside the diagonal.
         hidden_dim: of the heads (paper: 3000).
         out_dim: of the heads (paper: 8192 at batch 4096; on a small batch so many correlations are noise).
+        separate_heads: heads of their own for the strong views (the released code's ``separate_proj_child``).
     """
 
     weight = 0.025
 
-    def __init__(self, encoder: Encoder, redundancy: float = 0.005, hidden_dim: int = 512, out_dim: int = 512) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        redundancy: float = 0.005,
+        hidden_dim: int = 512,
+        out_dim: int = 512,
+        separate_heads: bool = False,
+    ) -> None:
         super().__init__()
-        self.projectors = _heads(encoder, partial(Projector, hidden_dim=hidden_dim, out_dim=out_dim, layers=3))
+        projector = partial(Projector, hidden_dim=hidden_dim, out_dim=out_dim, layers=3)
+        self.projectors = _heads(encoder, projector, separate_heads)
         self.objective = BarlowTwins(redundancy)
 
     def forward(self, seen: Seen) -> Result:
@@ -118,12 +142,15 @@ class SiamLIP(Extra):
         encoder: whose features are taken.
         hidden_dim: of projectors and predictors (paper: 2048).
         out_dim: of the projectors.
+        separate_heads: heads of their own for the strong views (the released code's ``separate_proj_child``).
     """
 
-    def __init__(self, encoder: Encoder, hidden_dim: int = 512, out_dim: int = 128) -> None:
+    def __init__(
+        self, encoder: Encoder, hidden_dim: int = 512, out_dim: int = 128, separate_heads: bool = False
+    ) -> None:
         super().__init__()
         projector = partial(Projector, hidden_dim=hidden_dim, out_dim=out_dim, last_norm=True)
-        self.projectors = _heads(encoder, projector)
+        self.projectors = _heads(encoder, projector, separate_heads)
         self.predictors = nn.ModuleDict({name: Predictor(out_dim, hidden_dim) for name in self.projectors})
         self.objective = NegativeCosine("byol")
 
@@ -151,10 +178,18 @@ class BYOLIP(SiamLIP):
         hidden_dim: of projectors and predictors (paper: 2048).
         out_dim: of the projectors.
         momentum: of the copy, constant.
+        separate_heads: heads of their own for the strong views (the released code's ``separate_proj_child``).
     """
 
-    def __init__(self, encoder: Encoder, hidden_dim: int = 512, out_dim: int = 128, momentum: float = 0.99) -> None:
-        super().__init__(encoder, hidden_dim, out_dim)
+    def __init__(
+        self,
+        encoder: Encoder,
+        hidden_dim: int = 512,
+        out_dim: int = 128,
+        momentum: float = 0.99,
+        separate_heads: bool = False,
+    ) -> None:
+        super().__init__(encoder, hidden_dim, out_dim, separate_heads)
         self.twin = MomentumTwin(self._branch(encoder), momentum, momentum)
 
     def _branch(self, encoder: Encoder) -> nn.ModuleDict:
@@ -221,15 +256,93 @@ class SwALIP(Extra):
         return math.log(batch_size)
 
 
-EXTRAS: Mapping[str, type[Extra]] = {"barlip": BarLIP, "siamlip": SiamLIP, "byolip": BYOLIP, "swalip": SwALIP}
+class SwALIPV1(Extra):
+    """SwAV with prototypes that are learnt: the code of each modality is foreseen by the other one.
+
+    With scores ``s = C v`` of projections ``v`` and prototypes ``C``, both of length 1, and codes ``Q = sinkhorn(s)``::
+
+        L = mean over the pairs of views of  1/2 [H(Q_image, softmax(s_text / t)) + H(Q_text, softmax(s_image / t))]
+
+    Both modalities share the prototypes, which stand still in the first ``freeze_share`` of the training. The
+    projectors are those of `SiamLIP`, with BatchNorm at the end, for the reason told at `counterpoint.methods.SwAV`.
+    The variant is in the released code only; no weight of its own is published, so it takes that of `SwALIP`.
+
+    Args:
+        encoder: whose features are taken.
+        hidden_dim: of the projectors.
+        out_dim: of the projectors (code: 128).
+        prototypes: their number (code: 3000, at batch 4096).
+        temperature: of the predictions.
+        epsilon: entropy of the codes.
+        iterations: of Sinkhorn.
+        freeze_share: see above (code: the first 100 steps).
+        separate_heads: heads of their own for the strong views (the released code's ``separate_proj_child``).
+    """
+
+    weight = 0.2
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        hidden_dim: int = 512,
+        out_dim: int = 128,
+        prototypes: int = 64,
+        temperature: float = 0.1,
+        epsilon: float = 0.05,
+        iterations: int = 3,
+        freeze_share: float = 0.05,
+        separate_heads: bool = False,
+    ) -> None:
+        super().__init__()
+        if not 0 <= freeze_share <= 1:
+            raise ConfigError(message("SwALIPV1.freeze_share", freeze_share, "a share from 0 to 1"))
+        projector = partial(Projector, hidden_dim=hidden_dim, out_dim=out_dim, last_norm=True)
+        self.projectors = _heads(encoder, projector, separate_heads)
+        self.prototypes = Prototypes(out_dim, prototypes)
+        self.objective = SwappedPrediction(temperature, epsilon, iterations)
+        self.freeze_share = freeze_share
+
+    def forward(self, seen: Seen) -> Result:
+        """Mean over the pairs of views."""
+        if self.training:
+            self.prototypes.normalise()
+        first, second = (
+            [self.prototypes(F.normalize(rows, dim=1)) for rows in side]
+            for side in _through(self.projectors, seen.modalities, seen.features)
+        )
+        return mean([self.objective([first[i], second[j]]) for i, j in seen.pairs()])
+
+    def chance(self, batch_size: int) -> float | None:
+        """Uniform codes and predictions."""
+        return math.log(len(self.prototypes.weight))
+
+    def freeze(self) -> None:
+        """Let the prototypes stand still in this step."""
+        self.prototypes.freeze()
 
 
-def _heads(encoder: Encoder, made: Callable[[int], nn.Module]) -> nn.ModuleDict:
-    """One head a modality."""
-    return nn.ModuleDict({name: made(dim) for name, dim in feature_dims(encoder).items()})
+EXTRAS: Mapping[str, type[Extra]] = {
+    "barlip": BarLIP,
+    "siamlip": SiamLIP,
+    "byolip": BYOLIP,
+    "swalip": SwALIP,
+    "swalipv1": SwALIPV1,
+}
+_STRONG = "_strong"
+
+
+def _heads(encoder: Encoder, made: Callable[[int], nn.Module], separate: bool) -> nn.ModuleDict:
+    """One head a modality; with ``separate`` a second one each, for the strong views."""
+    copies = ("", _STRONG) if separate else ("",)
+    return nn.ModuleDict({name + copy: made(dim) for copy in copies for name, dim in feature_dims(encoder).items()})
 
 
 def _through(heads: nn.ModuleDict, modalities: tuple[str, str], sides: Sides) -> Sides:
-    """Each side through its modality's head, view by view."""
-    first, second = ([heads[name](rows) for rows in side] for name, side in zip(modalities, sides))
+    """Each side through its modality's head, view by view: the weak one, then the strong ones."""
+
+    def through(name: str, side: list[Tensor]) -> list[Tensor]:
+        strong = name + _STRONG if name + _STRONG in heads else name
+        return [heads[strong if number else name](rows) for number, rows in enumerate(side)]
+
+    first, second = (through(name, side) for name, side in zip(modalities, sides))
     return first, second

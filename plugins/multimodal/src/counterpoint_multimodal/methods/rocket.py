@@ -20,7 +20,7 @@ from counterpoint_multimodal.methods._common import check_choice, features, made
 from counterpoint_multimodal.methods.extra import EXTRAS, Extra, Seen, Sides
 
 Reduction = Literal["mean", "sum"]
-ExtraName = Literal["barlip", "siamlip", "byolip", "swalip"]
+ExtraName = Literal["barlip", "siamlip", "byolip", "swalip", "swalipv1"]
 _REDUCTIONS = {"mean": 1.0, "sum": 2.0}
 
 
@@ -42,10 +42,11 @@ class Rocket(Pair):
         objective: of the weak views; InfoNCE at a learnt temperature that starts at 0.07 by default (CLIP).
         local_objective: of the strong ones; InfoNCE with ``smoothing`` at one that starts at 0.1 by default.
         smoothing: of the default ``local_objective``'s labels: this share is spread over all candidates.
-        extra: a non-contrastive loss between the modalities beside it: ``"barlip"``, ``"siamlip"``, ``"byolip"`` or
-            ``"swalip"`` (which wants ``smoothing=0``), or None.
-        weight: of that loss; None: as published (0.025, 1, 1, 0.2).
-        extra_options: of that loss, by name: widths of its heads, momentum, …; see `BarLIP` and its neighbours.
+        extra: a non-contrastive loss between the modalities beside it: ``"barlip"``, ``"siamlip"``, ``"byolip"``,
+            ``"swalip"`` (which wants ``smoothing=0``) or ``"swalipv1"``, or None.
+        weight: of that loss; None: as published (0.025, 1, 1, 0.2; see `SwALIPV1` for the last).
+        extra_options: of that loss, by name: widths of its heads, whether strong views have heads of their own,
+            momentum, …; see `BarLIP` and its neighbours.
         reduction: ``"mean"`` of the directions image to text and text to image, or their ``"sum"``, which doubles the
             contrast (and so counts beside an extra loss only).
         projector: in_dim -> head, made once per modality and used for all views; none by default.
@@ -154,6 +155,12 @@ class Rocket(Pair):
         if len(known) < len(levels) or beside is None:
             return None
         return self.scale * sum(known) / len(known) + self.weight * beside
+
+    def after_backward(self) -> None:
+        """What the extra loss keeps still at first."""
+        super().after_backward()
+        if self.extra is not None and self.frozen(self.extra.freeze_share):
+            self.extra.freeze()
 
     def after_step(self) -> None:
         """Keep the learnt temperatures at 1 or below (`InfoNCE` keeps them at 0.01 or above), and let a copy follow."""
