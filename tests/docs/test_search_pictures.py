@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "how-to" / "search-pictures.md"
 SHORTEN = {
     "--epochs 20": "--epochs 2 --batch_size 16 --tensorboard false",
+    "--shots 8": "--shots 4 --epochs 3",
     "pip install 'counterpoint-apps[picture-search]'": f"test -f {ROOT}/apps/pyproject.toml",
 }
 
@@ -29,5 +30,7 @@ def test_every_command_runs(tmp_path: Path) -> None:
     assert (tmp_path / "found.csv").read_text().startswith("query,rank,score,path,caption")
     assert len((tmp_path / "found.csv").read_text().splitlines()) == 1 + 2 * 12
     assert len((tmp_path / "classes.csv").read_text().splitlines()) == 1 + 44 * 3
+    assert "Learnt from 12 pictures of 3 classes (gopro, 3 epochs)." in printed
+    assert len((tmp_path / "shapes.csv").read_text().splitlines()) == 1 + 4 * 3
     for sheet in ("found.png", "classes.png"):
         assert (tmp_path / sheet).stat().st_size > 5_000

@@ -52,6 +52,7 @@ class Words:
         query, hit, hits: keys in JSON; the first two are columns in CSV as well.
         title: of the table.
         captions: whether hits have them.
+        score: what a score is.
     """
 
     query: str = "query"
@@ -59,6 +60,7 @@ class Words:
     hits: str = "neighbours"
     title: str = "Nearest neighbours"
     captions: bool = False
+    score: str = "cosine"
 
     def rows(self, answer: Answer) -> list[dict[str, int | str]]:
         """One row a hit: rank, score, its key and, where there are captions, its caption."""
@@ -90,12 +92,12 @@ def show(answers: Iterable[Answer], form: str, words: Words | None = None) -> No
 def _table(answers: list[Answer], words: Words) -> None:
     console = Console()
     if len(answers) == 1:
-        columns = ["rank", "cosine", words.hit, *(["caption"] if words.captions else [])]
+        columns = ["rank", words.score, words.hit, *(["caption"] if words.captions else [])]
         table = Table(*columns, title=Text(f"{words.title}: {answers[0].query}"))
         for row in words.rows(answers[0]):
             table.add_row(*(Text(str(value), overflow="fold") for value in row.values()))
     else:
-        table = Table(words.query, "nearest (cosine)", title=words.title)
+        table = Table(words.query, f"nearest ({words.score})", title=words.title)
         for answer in answers:
             nearest = (f"{hit.name if words.captions else hit.key} {hit.score:.2f}" for hit in answer.hits[:LISTED])
             table.add_row(Text(answer.query), Text(", ".join(nearest)))

@@ -31,13 +31,14 @@ def digest(encoder: nn.Module) -> str:
 
 
 def write(folder: Path, learner: nn.Module, encoder: nn.Module, described: Mapping[str, Any]) -> None:
-    """Write the weights, then what describes them; each whole or not at all.
+    """Write the weights, then what describes them: a folder that has the latter is whole.
 
     Raises:
         RunError: the folder cannot be written.
     """
     config = {"format": FORMAT, "counterpoint": __version__, "encoder": digest(encoder), **described}
     try:
+        (folder / CONFIG).unlink(missing_ok=True)
         save_weights(learner, folder / WEIGHTS)
         write_text(folder / CONFIG, json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
     except OSError as error:

@@ -21,7 +21,7 @@ class ClassPrompts:
     Args:
         encoder: frozen text tower: ``tokenize(texts) -> ids, mask``, ``token_embedding(ids)`` and
             ``encode_text_embeds(embeds, mask) -> (B, D)``.
-        names: of the classes.
+        names: of the classes; underscores are read as spaces.
         context: phrase before the name; its tokens are what a learner replaces.
         chunk: prompts through the text tower at once. Where there are more, the backward pass computes them again, so
             that memory stays that of one chunk.
@@ -68,7 +68,7 @@ class ClassPrompts:
 
 
 def _checked(names: Sequence[str]) -> list[str]:
-    cleaned = [" ".join(str(name).split()) for name in names]
+    cleaned = [" ".join(str(name).replace("_", " ").split()) for name in names]
     if len(cleaned) < 2:
         raise ConfigError(message("classes", f"{len(cleaned)} names", "two or more"))
     blank = [number for number, name in enumerate(cleaned) if not name]
