@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.stats import ks_2samp
-from torchvision.transforms import RandomResizedCrop
+from torchvision.transforms import InterpolationMode, RandomResizedCrop
 from torchvision.transforms.v2 import functional as tv
 
 from counterpoint_vision.views.crop import crop_batch, crop_each, draw_boxes
@@ -62,9 +64,28 @@ def test_one_images_box_does_not_depend_on_the_others_sizes():
     assert first[1].tolist() == second[1].tolist()
 
 
-def _expected(image, box, mirror, size):
-    cut = tv.resized_crop(image, *box, [size, size], antialias=True)
+def _expected(image, box, mirror, size, mode=InterpolationMode.BILINEAR):
+    cut = tv.resized_crop(image, *box, [size, size], mode, antialias=True)
     return cut.flip(-1) if mirror else cut
+
+
+@pytest.mark.parametrize(("height", "width", "size"), [(32, 32, 16), (17, 23, 11), (8, 9, 32), (40, 30, 8)])
+def test_bicubic_crops_equal_torchvision_and_pillow(picture, height, width, size):
+    """Both ways to cut, with and without a flip; a cubic filter overshoots, which all of them cut off."""
+    images = picture(6, height, width)
+    boxes, flip = _ours(height, width, draws=6), torch.tensor([True, False] * 3)
+    products = crop_batch(images, boxes, flip, size, "bicubic")
+    each = crop_each(list(images), boxes.tolist(), flip.tolist(), size, "bicubic")
+    for image, box, mirror, one, other in zip(images, boxes.tolist(), flip.tolist(), products, each):
+        expected = _expected(image, box, mirror, size, InterpolationMode.BICUBIC)
+        assert torch.equal(other, expected.float())
+        exact = _expected(image.float(), box, mirror, size, InterpolationMode.BICUBIC).clamp(0, 255)
+        torch.testing.assert_close(one, exact, atol=2e-3, rtol=0)
+        top, left, high, wide = box
+        cut = Image.fromarray(image[:, top : top + high, left : left + wide].permute(1, 2, 0).numpy())
+        pillow = torch.from_numpy(np.array(cut.resize((size, size), Image.Resampling.BICUBIC))).permute(2, 0, 1)
+        assert ((pillow.flip(-1) if mirror else pillow).float() - other).abs().max() <= 1
+    assert (products - crop_batch(images, boxes, flip, size)).abs().max() > 1
 
 
 @pytest.mark.parametrize(

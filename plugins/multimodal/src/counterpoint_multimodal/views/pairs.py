@@ -108,9 +108,9 @@ class RocketViews(_PairViews):
     In this order: weak image, weak text (role ``"global"``); strong images, strong texts (role ``"local"``). Each text
     view draws its caption anew. A batch that has only images, or only texts, gives only their views.
 
-    At 224 pixels ``strong=2, strong_options={"blur": (0.1, 2.0)}``; the paper's crops are bicubic, vision's bilinear.
-    Stop words are left out of most captions, so prompts
-    such as "a photo of a shoe" look unlike them: measure prompts without them too, or lower ``stop_words``.
+    At 224 pixels ``strong=2, weak_options={"interpolation": "bicubic"}, strong_options={"blur": (0.1, 2.0)}``. Stop
+    words are left out of most captions, so prompts such as "a photo of a shoe" look unlike them: measure prompts
+    without them too, or lower ``stop_words``.
 
     Args:
         size: side of a weak image view in pixels.

@@ -11,7 +11,7 @@ from counterpoint.errors import ConfigError, DataError, ShapeError, message
 from counterpoint.parts import Views
 from counterpoint.types import Batch, View
 from counterpoint_vision.views.colour import Pixels
-from counterpoint_vision.views.crop import resize
+from counterpoint_vision.views.crop import Interpolation, resize
 from counterpoint_vision.views.engine import Normalise, Triple, augment
 from counterpoint_vision.views.settings import Augmentation, draw
 
@@ -73,22 +73,26 @@ class ImageViews(Views):
         return views
 
     def plain(self, batch: Batch) -> list[View]:
-        """One view: the shorter side resized to ``plain_resize * size``, then the centre ``size x size``."""
-        images, size = images_of(batch), self.augmentations[0].size
+        """One view: the shorter side resized to ``plain_resize * size``, then the centre ``size x size``.
+
+        It is resized as the crops of the first view are.
+        """
+        images, first = images_of(batch), self.augmentations[0]
+        size = first.size
         out = torch.empty(len(images), 3, size, size, device=images[0].device)
         normalise = Normalise.of(self.mean, self.std, out.device)
         short = round(self.plain_resize * size)
         for i, image in enumerate(images) if isinstance(images, list) else [(slice(None), images)]:
-            normalise.into(out[i], Pixels(centre(image, short, size).float()))
+            normalise.into(out[i], Pixels(centre(image, short, size, first.interpolation).float()))
         return [View(out.contiguous(memory_format=self.format), MODALITY)]
 
 
-def centre(images: Tensor, short: int, size: int) -> Tensor:
+def centre(images: Tensor, short: int, size: int, interpolation: Interpolation = "bilinear") -> Tensor:
     """Resize the shorter side of ``(..., 3, H, W)`` to ``short``, cut the centre ``size x size``, as torchvision."""
     height, width = images.shape[-2:]
     least = min(height, width)
     target = (int(short * height / least), int(short * width / least))
-    whole = resize(images, (0, 0, height, width), target)
+    whole = resize(images, (0, 0, height, width), target, interpolation)
     top, left = (round((side - size) / 2.0) for side in target)
     return whole[..., top : top + size, left : left + size]
 

@@ -1,19 +1,22 @@
 """Random resized crops: boxes drawn for a whole batch, and two exact ways to cut and resize them.
 
 Small images of one size (CIFAR and the like) go through two batched matrix products, whose weights hold crop, flip and
-antialiasing; large or ragged ones through torch's integer resize, one image at a time. Both are bilinear with
-antialiasing, torchvision's default.
+antialiasing; large or ragged ones through torch's integer resize, one image at a time. Both are antialiased, bilinear
+(torchvision's default) or bicubic.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+Interpolation = Literal["bilinear", "bicubic"]
+CUBIC = -0.5  # slope of the bicubic filter at its first zero, as in Pillow and in torch's antialiased resize
 ATTEMPTS = 10  # torchvision's RandomResizedCrop gives up after ten and falls back to a central crop
 
 
@@ -61,11 +64,19 @@ def central_extent(sizes: Tensor, ratio: tuple[float, float]) -> Tensor:
     return torch.stack([h.minimum(height).clamp(min=1), w.minimum(width).clamp(min=1)], dim=1)
 
 
-def axis_weights(start: Tensor, length: Tensor, source: int, size: int, flip: Tensor | None = None) -> Tensor:
+def axis_weights(
+    start: Tensor,
+    length: Tensor,
+    source: int,
+    size: int,
+    flip: Tensor | None = None,
+    interpolation: Interpolation = "bilinear",
+) -> Tensor:
     """``(B, size, source)`` float32 weights that resize ``[start, start + length)`` to ``size`` pixels along one axis.
 
-    A triangle filter as wide as the scale (antialiasing when shrinking, plain bilinear when enlarging), cut at the
-    crop's edges and renormalised. ``flip`` (``(B,)`` bool) reverses the order of the output pixels.
+    A triangle filter as wide as the scale (antialiasing when shrinking, plain bilinear when enlarging), or a cubic one
+    twice as wide, cut at the crop's edges and renormalised. ``flip`` (``(B,)`` bool) reverses the order of the output
+    pixels.
     """
     scale = (length.float() / size)[:, None]
     pixel = torch.arange(size, device=start.device, dtype=torch.float32)[None]
@@ -73,13 +84,23 @@ def axis_weights(start: Tensor, length: Tensor, source: int, size: int, flip: Te
         pixel = torch.where(flip[:, None], size - 1 - pixel, pixel)
     centre = start.float()[:, None] + (pixel + 0.5) * scale
     tap = torch.arange(source, device=start.device, dtype=torch.float32) + 0.5
-    weight = (tap - centre[:, :, None]).abs_().div_(-scale.clamp(min=1.0)[:, :, None]).add_(1.0).clamp_(min=0.0)
+    weight = (tap - centre[:, :, None]).abs_().div_(-scale.clamp(min=1.0)[:, :, None])
+    weight = weight.add_(1.0).clamp_(min=0.0) if interpolation == "bilinear" else cubic(weight.neg_())
     inside = (tap > start[:, None]) & (tap < (start + length)[:, None])
     weight *= inside[:, None]
     return weight.div_(weight.sum(2, keepdim=True))
 
 
-def crop_batch(images: Tensor, boxes: Tensor, flip: Tensor, size: int) -> Tensor:
+def cubic(distance: Tensor) -> Tensor:
+    """The bicubic filter at distances ``>= 0`` in pixels; 0 from 2 on."""
+    near = ((CUBIC + 2) * distance - (CUBIC + 3)) * distance.square() + 1
+    far = CUBIC * (((distance - 5) * distance + 8) * distance - 4)
+    return torch.where(distance < 1, near, torch.where(distance < 2, far, 0.0))
+
+
+def crop_batch(
+    images: Tensor, boxes: Tensor, flip: Tensor, size: int, interpolation: Interpolation = "bilinear"
+) -> Tensor:
     """Crop, resize and flip ``(B, 3, H, W)`` uint8 images of one size by matrix products.
 
     Returns:
@@ -87,13 +108,20 @@ def crop_batch(images: Tensor, boxes: Tensor, flip: Tensor, size: int) -> Tensor
     """
     batch, channels, height, width = images.shape
     boxes, flip = boxes.to(images.device), flip.to(images.device)
-    across = axis_weights(boxes[:, 1], boxes[:, 3], width, size, flip)
-    down = axis_weights(boxes[:, 0], boxes[:, 2], height, size)
+    across = axis_weights(boxes[:, 1], boxes[:, 3], width, size, flip, interpolation)
+    down = axis_weights(boxes[:, 0], boxes[:, 2], height, size, interpolation=interpolation)
     rows = torch.bmm(images.float().view(batch, channels * height, width), across.transpose(1, 2))
-    return torch.matmul(down[:, None], rows.view(batch, channels, height, size))
+    out = torch.matmul(down[:, None], rows.view(batch, channels, height, size))
+    return out if interpolation == "bilinear" else out.clamp_(0, 255)  # a cubic filter overshoots at edges
 
 
-def crop_each(images: Sequence[Tensor], boxes: Sequence[Sequence[int]], flip: Sequence[bool], size: int) -> Tensor:
+def crop_each(
+    images: Sequence[Tensor],
+    boxes: Sequence[Sequence[int]],
+    flip: Sequence[bool],
+    size: int,
+    interpolation: Interpolation = "bilinear",
+) -> Tensor:
     """Crop, resize and flip uint8 images ``(3, H_i, W_i)`` one by one; rounds to whole levels as torchvision does.
 
     Fastest for images whose channels lie side by side in memory (``(H, W, 3)`` permuted), as decoders give them.
@@ -103,18 +131,20 @@ def crop_each(images: Sequence[Tensor], boxes: Sequence[Sequence[int]], flip: Se
     """
     out = torch.empty(len(images), 3, size, size, device=images[0].device)
     for row, image, box, mirror in zip(out, images, boxes, flip):
-        cut = resize(image, box, (size, size))
+        cut = resize(image, box, (size, size), interpolation)
         row.copy_(cut.flip(-1) if mirror else cut)
     return out
 
 
-def resize(images: Tensor, box: Sequence[int], size: tuple[int, int]) -> Tensor:
-    """Bilinear, antialiased resize of the ``box`` (top, left, height, width) of uint8 images ``(..., 3, H, W)``."""
+def resize(
+    images: Tensor, box: Sequence[int], size: tuple[int, int], interpolation: Interpolation = "bilinear"
+) -> Tensor:
+    """Antialiased resize of the ``box`` (top, left, height, width) of uint8 images ``(..., 3, H, W)``."""
     top, left, height, width = box
     crop = images[..., top : top + height, left : left + width]
     if (height, width) == size:
         return crop
     batch = crop if crop.dim() == 4 else crop[None]
     batch = batch.contiguous(memory_format=torch.channels_last)  # else the resize copies it, ten times slower
-    batch = functional.interpolate(batch, size, mode="bilinear", antialias=True)
+    batch = functional.interpolate(batch, size, mode=interpolation, antialias=True)
     return batch if crop.dim() == 4 else batch[0]

@@ -52,7 +52,7 @@ def augment(images: Images, draws: Draw, settings: Augmentation, normalise: Norm
     for start in range(0, len(rows), tile):
         part = rows[start : start + tile]
         chosen = [parameters[i] for i in part]
-        pixels = _colour(_crop(images, part, chosen, settings.size), chosen)
+        pixels = _colour(_crop(images, part, chosen, settings), chosen)
         _grey_and_blur(pixels, chosen, settings)
         _solarise(pixels, chosen)
         if len(part) == 1:
@@ -67,12 +67,13 @@ def _rank(parameters: Parameters) -> int:
     return parameters.order.index(colour.HUE) if parameters.jitter else len(parameters.order)
 
 
-def _crop(images: Images, part: list[int], chosen: list[Parameters], size: int) -> Tensor:
+def _crop(images: Images, part: list[int], chosen: list[Parameters], settings: Augmentation) -> Tensor:
     boxes, flip = [p.box for p in chosen], [p.flip for p in chosen]
+    size, interpolation = settings.size, settings.interpolation
     if isinstance(images, Tensor) and (images.is_cuda or images.shape[2] * images.shape[3] <= SMALL):
         rows = torch.tensor(part, device=images.device)
-        return crop_batch(images[rows], torch.tensor(boxes), torch.tensor(flip), size)
-    return crop_each([images[i] for i in part], boxes, flip, size)
+        return crop_batch(images[rows], torch.tensor(boxes), torch.tensor(flip), size, interpolation)
+    return crop_each([images[i] for i in part], boxes, flip, size, interpolation)
 
 
 def _colour(x: Tensor, chosen: list[Parameters]) -> colour.Pixels:

@@ -5,8 +5,11 @@ The defaults suit 32-pixel images (no blur, crops not too small); each docstring
 
 from __future__ import annotations
 
+from functools import partial
+
 from counterpoint.errors import ConfigError, message
 from counterpoint_vision.views.base import MEAN, STD, ImageViews
+from counterpoint_vision.views.crop import Interpolation
 from counterpoint_vision.views.engine import Triple
 from counterpoint_vision.views.settings import Augmentation
 
@@ -50,6 +53,7 @@ class SimCLRViews(ImageViews):
         mean: subtracted per channel, for values in [0, 1].
         std: divided by, per channel.
         channels_last: memory format of the views.
+        interpolation: of the crops and the plain view: ``"bilinear"`` or ``"bicubic"``.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class SimCLRViews(ImageViews):
         mean: Triple = MEAN,
         std: Triple = STD,
         channels_last: bool = False,
+        interpolation: Interpolation = "bilinear",
     ) -> None:
         settings = Augmentation(
             size=size,
@@ -79,6 +84,7 @@ class SimCLRViews(ImageViews):
             blur=blur,
             blur_p=blur_p,
             blur_kernel=tenth(size),
+            interpolation=interpolation,
         )
         super().__init__([settings] * count("views", views, 1), mean, std, channels_last)
 
@@ -96,6 +102,7 @@ class MoCoViews(ImageViews):
         mean: subtracted per channel, for values in [0, 1].
         std: divided by, per channel.
         channels_last: memory format of the views.
+        interpolation: of the crops and the plain view: ``"bilinear"`` or ``"bicubic"``.
     """
 
     def __init__(
@@ -107,8 +114,16 @@ class MoCoViews(ImageViews):
         mean: Triple = MEAN,
         std: Triple = STD,
         channels_last: bool = False,
+        interpolation: Interpolation = "bilinear",
     ) -> None:
-        settings = Augmentation(size=size, scale=scale, jitter=simclr_jitter(0.5), blur=blur, blur_p=blur_p)
+        settings = Augmentation(
+            size=size,
+            scale=scale,
+            jitter=simclr_jitter(0.5),
+            blur=blur,
+            blur_p=blur_p,
+            interpolation=interpolation,
+        )
         super().__init__([settings] * 2, mean, std, channels_last)
 
 
@@ -126,6 +141,7 @@ class BYOLViews(ImageViews):
         mean: subtracted per channel, for values in [0, 1].
         std: divided by, per channel.
         channels_last: memory format of the views.
+        interpolation: of the crops and the plain view: ``"bilinear"`` or ``"bicubic"``.
     """
 
     def __init__(
@@ -138,6 +154,7 @@ class BYOLViews(ImageViews):
         mean: Triple = MEAN,
         std: Triple = STD,
         channels_last: bool = False,
+        interpolation: Interpolation = "bilinear",
     ) -> None:
         pair = [
             Augmentation(
@@ -148,6 +165,7 @@ class BYOLViews(ImageViews):
                 blur_p=blurred,
                 blur_kernel=tenth(size),
                 solarise_p=solarised,
+                interpolation=interpolation,
             )
             for blurred, solarised in zip(blur_p, solarise_p)
         ]
@@ -172,6 +190,7 @@ class MultiCropViews(ImageViews):
         mean: subtracted per channel, for values in [0, 1].
         std: divided by, per channel.
         channels_last: memory format of the views.
+        interpolation: of the crops and the plain view: ``"bilinear"`` or ``"bicubic"``.
     """
 
     def __init__(
@@ -187,18 +206,20 @@ class MultiCropViews(ImageViews):
         mean: Triple = MEAN,
         std: Triple = STD,
         channels_last: bool = False,
+        interpolation: Interpolation = "bilinear",
     ) -> None:
         jitter = simclr_jitter(strength)
-        large = Augmentation(size=size, scale=global_scale, jitter=jitter, blur=blur, blur_p=blur_p)
-        small = Augmentation(size=local_size, scale=local_scale, jitter=jitter, blur=blur, blur_p=blur_p, role="local")
+        shared = partial(Augmentation, jitter=jitter, blur=blur, blur_p=blur_p, interpolation=interpolation)
+        large = shared(size=size, scale=global_scale)
+        small = shared(size=local_size, scale=local_scale, role="local")
         super().__init__([large] * 2 + [small] * count("locals", locals, 0), mean, std, channels_last)
 
 
 class DINOViews(ImageViews):
     """DINO's multi-crop (Caron et al. 2021): BYOL's two unlike global views, and local ones of a weaker kind.
 
-    At 224 pixels: ``global_scale=(0.4, 1.0), local_size=96, local_scale=(0.05, 0.4), locals=8, blur=(0.1, 2.0)``. The
-    official code resizes with a bicubic filter, this with a bilinear one.
+    At 224 pixels: ``global_scale=(0.4, 1.0), local_size=96, local_scale=(0.05, 0.4), locals=8, blur=(0.1, 2.0)`` and,
+    as in the official code, ``interpolation="bicubic"``.
 
     Args:
         size: side of a global view in pixels.
@@ -212,6 +233,7 @@ class DINOViews(ImageViews):
         mean: subtracted per channel, for values in [0, 1].
         std: divided by, per channel.
         channels_last: memory format of the views.
+        interpolation: of the crops and the plain view: ``"bilinear"`` or ``"bicubic"``.
     """
 
     def __init__(
@@ -227,10 +249,9 @@ class DINOViews(ImageViews):
         mean: Triple = MEAN,
         std: Triple = STD,
         channels_last: bool = False,
+        interpolation: Interpolation = "bilinear",
     ) -> None:
-        first, second = (
-            Augmentation(size, global_scale, jitter=BYOL_JITTER, blur=blur, blur_p=p, solarise_p=s)
-            for p, s in zip(blur_p, (0.0, solarise_p))
-        )
-        small = Augmentation(local_size, local_scale, jitter=BYOL_JITTER, blur=blur, blur_p=blur_p[2], role="local")
+        shared = partial(Augmentation, jitter=BYOL_JITTER, blur=blur, interpolation=interpolation)
+        first, second = (shared(size, global_scale, blur_p=p, solarise_p=s) for p, s in zip(blur_p, (0.0, solarise_p)))
+        small = shared(local_size, local_scale, blur_p=blur_p[2], role="local")
         super().__init__([first, second, *[small] * count("locals", locals, 0)], mean, std, channels_last)

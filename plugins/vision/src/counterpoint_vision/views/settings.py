@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
 from counterpoint.errors import ConfigError, message
-from counterpoint_vision.views.crop import draw_boxes
+from counterpoint_vision.views.crop import Interpolation, draw_boxes
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Augmentation:
         blur_kernel: odd number of taps along each axis, or None for four sigma to either side.
         solarise_p: probability of inverting all values at or above one half.
         role: ``"global"`` or ``"local"``.
+        interpolation: of the crop: ``"bilinear"`` or ``"bicubic"``.
     """
 
     size: int = 32
@@ -43,11 +44,14 @@ class Augmentation:
     blur_kernel: int | None = None
     solarise_p: float = 0.0
     role: str = "global"
+    interpolation: Interpolation = "bilinear"
 
     def __post_init__(self) -> None:
         for name in ("flip", "jitter_p", "gray_p", "blur_p", "solarise_p"):
             _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "a probability in [0, 1]")
         _require(self.role in ("global", "local"), "role", repr(self.role), "'global' or 'local'")
+        known = self.interpolation in get_args(Interpolation)
+        _require(known, "interpolation", repr(self.interpolation), "'bilinear' or 'bicubic'")
         _require(self.size >= 1, "size", self.size, "pixels, at least 1")
         _require(0 < self.scale[0] <= self.scale[1] <= 1, "scale", self.scale, "0 < least <= greatest <= 1")
         _require(0 < self.ratio[0] <= self.ratio[1], "ratio", self.ratio, "0 < least <= greatest")
