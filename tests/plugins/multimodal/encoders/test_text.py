@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from counterpoint.errors import ConfigError, ShapeError
 from counterpoint.types import View
 from counterpoint_multimodal.encoders import TextTransformer
+from counterpoint_multimodal.encoders.text import _Packing
 
 pytestmark = pytest.mark.unit
 
@@ -78,6 +79,34 @@ def test_dropout_is_active_for_the_role_local_in_training_only(tower: TextTransf
     assert twice("local")
 
 
+def test_stochastic_depth_leaves_out_whole_halves_of_a_block_text_by_text(captions, words) -> None:
+    torch.manual_seed(0)
+    made = TextTransformer(width=16, layers=1, heads=2, vocabulary=300, max_tokens=12, stochastic_depth=0.5)
+    made.prepare(captions)
+    made.double().norm = torch.nn.Identity()
+    texts = ["a red circle", "square"] * 20
+    block, (ids, mask) = made.blocks[0], made.tokenize(texts[:2])
+    found = made(words(*texts, role="local")).pooled
+    start = made.embed(ids) + made.position[: ids.shape[1]]
+    kinds: list[set[int]] = [set(), set()]
+    ways = []
+    for attention in (0.0, 2.0):
+        for network in (0.0, 2.0):
+            scales = iter((attention, network))
+            packing = _Packing(mask)
+            packing.kept = lambda x, share, scales=scales: x * next(scales)  # type: ignore[method-assign]
+            out = packing.padded(block(packing.packed(start), packing, 0.0, 0.5))
+            ways.append(out[torch.arange(2), mask.sum(1) - 1])
+    for number, row in enumerate(found):
+        near = [way for way in range(4) if torch.allclose(ways[way][number % 2], row)]
+        assert len(near) == 1, "each text has one of the four ways through the block, exactly"
+        kinds[number % 2].update(near)
+    assert kinds == [{0, 1, 2, 3}] * 2
+    assert torch.equal(*(made(words(*texts)).pooled for _ in range(2)))
+    made.eval()
+    torch.testing.assert_close(made(words(*texts, role="local")).pooled, made(words(*texts)).pooled)
+
+
 def test_layers_are_the_tokens_after_each_block(tower: TextTransformer, words) -> None:
     view = words("a red circle", "square")
     found = tower.eval().layers(view)
@@ -114,6 +143,8 @@ def test_errors(tower: TextTransformer) -> None:
         TextTransformer(width=10)
     with pytest.raises(ConfigError, match="text_dropout: found 1"):
         TextTransformer(dropout=1.0)
+    with pytest.raises(ConfigError, match=r"text_stochastic_depth: found -0\.1; allowed: a share from 0, below 1"):
+        TextTransformer(stochastic_depth=-0.1)
     with pytest.raises(ConfigError, match="vocabulary: found 258"):
         TextTransformer(vocabulary=258)
     with pytest.raises(ConfigError, match="text_layers: found 0"):

@@ -74,7 +74,7 @@ class TextEncoder(Encoder):
             embeds: ``(B, T, W)`` as `embed` gives them, or learnt ones.
             mask: ``(B, T)`` bool, True where a token is real.
             eot: ``(B,)``, the place whose output is the feature; by default the last real one.
-            dropout: whether dropout, if there is any, is active (in training).
+            dropout: whether dropout and stochastic depth, if there is any, are active (in training).
         """
 
     @abstractmethod
@@ -122,6 +122,13 @@ class _Packing:
         number = self.mask.flatten().cumsum(0) - 1
         return number[torch.arange(self.shape[0], device=column.device) * self.shape[1] + column]
 
+    def kept(self, x: Tensor, share: float) -> Tensor:
+        """``(n, W)`` with whole rows left out with probability ``share``, and the others scaled for it."""
+        if not share:
+            return x
+        scale = x.new_empty(self.shape[0]).bernoulli_(1 - share).div_(1 - share)
+        return x * scale[self.place // self.shape[1], None]
+
     def attend(self, qkv: Tensor, heads: int) -> Tensor:
         """Causal attention within each row: ``(n, 3 W)`` -> ``(n, W)``. What follows a row's end is never seen."""
         q, k, v = self.padded(qkv).view(*self.shape, 3, heads, qkv.shape[1] // (3 * heads)).permute(2, 0, 3, 1, 4)
@@ -142,10 +149,11 @@ class _Block(nn.Module):
         self.hidden = nn.Linear(width, 4 * width)
         self.back = nn.Linear(4 * width, width)
 
-    def forward(self, x: Tensor, packing: _Packing, dropout: float) -> Tensor:
-        """Real tokens ``(n, W)`` -> the same."""
-        x = x + F.dropout(self.out(packing.attend(self.qkv(self.norm1(x)), self.heads)), dropout)
-        return x + F.dropout(self.back(F.gelu(self.hidden(self.norm2(x)))), dropout)
+    def forward(self, x: Tensor, packing: _Packing, dropout: float, skipped: float) -> Tensor:
+        """Real tokens ``(n, W)`` -> the same; of each text either half is left out with probability ``skipped``."""
+        attended = self.out(packing.attend(self.qkv(self.norm1(x)), self.heads))
+        x = x + packing.kept(F.dropout(attended, dropout), skipped)
+        return x + packing.kept(F.dropout(self.back(F.gelu(self.hidden(self.norm2(x)))), dropout), skipped)
 
 
 class TextTransformer(TextEncoder):
@@ -162,6 +170,8 @@ class TextTransformer(TextEncoder):
         vocabulary: rows of the table of embeddings.
         max_tokens: longest text.
         dropout: share of each block's outputs, and of the embeddings, that is dropped in views of role "local".
+        stochastic_depth: probability that a text goes past a block's attention, and past its network, in views of role
+            "local" (Huang et al. 2016, arXiv 1603.09382; the same for all blocks).
 
     Raises:
         ConfigError: a setting out of its range.
@@ -177,6 +187,7 @@ class TextTransformer(TextEncoder):
         vocabulary: int = 2000,
         max_tokens: int = 32,
         dropout: float = 0.0,
+        stochastic_depth: float = 0.0,
     ) -> None:
         large_enough(vocabulary)
         super().__init__(Tokenizer(vocabulary, max_tokens), width)
@@ -185,9 +196,10 @@ class TextTransformer(TextEncoder):
                 raise ConfigError(message(name, value, "a whole number from 1"))
         if width % heads:
             raise ConfigError(message("text_width", width, f"multiples of text_heads={heads}"))
-        if not 0 <= dropout < 1:
-            raise ConfigError(message("text_dropout", dropout, "a share from 0, below 1"))
-        self.dropout = dropout
+        for name, share in (("text_dropout", dropout), ("text_stochastic_depth", stochastic_depth)):
+            if not 0 <= share < 1:
+                raise ConfigError(message(name, share, "a share from 0, below 1"))
+        self.dropout, self.stochastic_depth = dropout, stochastic_depth
         self.embedding = nn.Embedding(vocabulary, width)
         self.position = nn.Parameter(torch.empty(max_tokens, width))
         self.blocks = nn.ModuleList(_Block(width, heads) for _ in range(layers))
@@ -219,7 +231,8 @@ class TextTransformer(TextEncoder):
             ShapeError: more tokens than there are positions.
         """
         packing = _Packing(mask)
-        *_, last = self._run(embeds, packing, self.dropout if dropout and self.training else 0.0)
+        shares = (self.dropout, self.stochastic_depth) if dropout and self.training else (0.0, 0.0)
+        *_, last = self._run(embeds, packing, *shares)
         tokens = self.norm(last)
         ends = packing.at(mask.sum(dim=1) - 1 if eot is None else eot)
         return tokens.index_select(0, ends), packing.padded(tokens)
@@ -228,14 +241,14 @@ class TextTransformer(TextEncoder):
         """Tokens after each block, ``(B, T, width)`` each, zero where there is padding."""
         ids, mask = self.tokenizer(texts(view))
         packing = _Packing(mask)
-        return [packing.padded(x) for x in self._run(self.embed(ids), packing, 0.0)]
+        return [packing.padded(x) for x in self._run(self.embed(ids), packing)]
 
-    def _run(self, embeds: Tensor, packing: _Packing, dropout: float) -> Iterator[Tensor]:
+    def _run(self, embeds: Tensor, packing: _Packing, dropout: float = 0.0, skipped: float = 0.0) -> Iterator[Tensor]:
         """The real tokens after each block, ``(n, width)``."""
         length = embeds.shape[1]
         if length > len(self.position):
             raise ShapeError(message("embeds", f"{length} tokens", f"at most max_tokens={len(self.position)}"))
         x = F.dropout(packing.packed(embeds + self.position[:length]), dropout)
         for block in self.blocks:
-            x = block(x, packing, dropout)
+            x = block(x, packing, dropout, skipped)
             yield x

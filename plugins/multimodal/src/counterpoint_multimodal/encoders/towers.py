@@ -122,6 +122,7 @@ class TwoTowers(PairTowers):
         vocabulary: tokens of the vocabulary at most.
         max_tokens: of a caption; the rest is cut.
         text_dropout: share dropped in the text tower, in views of role "local" only.
+        text_stochastic_depth: probability that a text goes past half a block of its tower, in such views only.
         local_heads: separate heads for views of role "local" (CLIP-rocket).
         local_hidden: width of their hidden layers.
 
@@ -143,9 +144,11 @@ class TwoTowers(PairTowers):
         text_dropout: float = 0.0,
         local_heads: bool = False,
         local_hidden: int = 512,
+        text_stochastic_depth: float = 0.0,
     ) -> None:
         tower = _borrow(image)(**(image_options or {}))
-        text = TextTransformer(text_width, text_layers, text_heads, vocabulary, max_tokens, text_dropout)
+        shares = text_dropout, text_stochastic_depth
+        text = TextTransformer(text_width, text_layers, text_heads, vocabulary, max_tokens, *shares)
         super().__init__(tower, text, dim, local_hidden=local_hidden if local_heads else None)
 
     @classmethod
