@@ -111,8 +111,10 @@ def crop_batch(
     across = axis_weights(boxes[:, 1], boxes[:, 3], width, size, flip, interpolation)
     down = axis_weights(boxes[:, 0], boxes[:, 2], height, size, interpolation=interpolation)
     rows = torch.bmm(images.float().view(batch, channels * height, width), across.transpose(1, 2))
-    out = torch.matmul(down[:, None], rows.view(batch, channels, height, size))
-    return out if interpolation == "bilinear" else out.clamp_(0, 255)  # a cubic filter overshoots at edges
+    if interpolation == "bilinear":
+        return torch.matmul(down[:, None], rows.view(batch, channels, height, size))
+    rows = rows.clamp_(0, 255)  # a cubic filter overshoots at edges; images of whole levels are cut off at both passes
+    return torch.matmul(down[:, None], rows.view(batch, channels, height, size)).clamp_(0, 255)
 
 
 def crop_each(
