@@ -69,6 +69,42 @@ def test_the_method_gets_the_encoder_and_the_objective() -> None:
     assert type(built.method.objective).__name__ == "DCL"
 
 
+class WideNet(toy.DigitNet):
+    """Another encoder with an option of the same name."""
+
+    def __init__(self, width: int = 48) -> None:
+        super().__init__(width)
+
+
+@pytest.mark.parametrize("name", ["WideNet", f"{__name__}.WideNet"])
+def test_the_defaults_of_the_chosen_class_hold(name: str, tmp_path: Path) -> None:
+    """Not those of the recipe's, though it has an option of that name; what is given holds in any case."""
+    (tmp_path / "short.yaml").write_text(f"recipe: toy/simclr\nencoder: {name}\n")
+    (tmp_path / "long.yaml").write_text(
+        f"recipe: toy/simclr\nencoder: {{class_path: {name}, init_args: {{width: 9}}}}\n"
+    )
+    ways = {
+        48: [
+            ["toy/simclr", "--encoder", name],
+            ["toy/simclr", f"--encoder={name}"],
+            ["toy/simclr", "--encoder.class_path", name],
+            ["toy/simclr", f'--encoder={{"class_path": "{name}"}}'],
+            ["--config", str(tmp_path / "short.yaml")],
+        ],
+        9: [
+            ["toy/simclr", "--encoder", name, "--encoder.width", "9"],
+            ["toy/simclr", "--encoder.width", "9", "--encoder", name],
+            ["--config", str(tmp_path / "long.yaml")],
+        ],
+        32: [["toy/simclr", "--encoder", "DigitNet"], ["toy/simclr", "--encoder", "toy.DigitNet"]],
+    }
+    for width, several in ways.items():
+        for words in several:
+            config = configs.parse(words)
+            assert config.encoder.init_args.width == width, words
+            assert config.encoder.class_path.endswith("DigitNet" if width == 32 else "WideNet")
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

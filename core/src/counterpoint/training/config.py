@@ -10,6 +10,7 @@ import argparse
 import json
 from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,17 @@ examples:
 """
 
 
-def build_parser(recipe: Recipe | None = None, source: str | None = None) -> ArgumentParser:
-    """The parser of ``counterpoint pretrain``, its defaults taken from ``recipe`` and from what ``source`` is."""
+def build_parser(
+    recipe: Recipe | None = None, source: str | None = None, chosen: Mapping[str, str] | None = None
+) -> ArgumentParser:
+    """The parser of ``counterpoint pretrain``.
+
+    Args:
+        recipe: where its defaults come from.
+        source: what the default dataset is chosen by.
+        chosen: kind -> name of a class in place of the recipe's, whose own defaults then hold: the parser would keep
+            those of the recipe's class that the chosen one has as well.
+    """
     parser = ArgumentParser(
         prog="counterpoint pretrain",
         description=DESCRIPTION,
@@ -59,8 +69,17 @@ def build_parser(recipe: Recipe | None = None, source: str | None = None) -> Arg
         ("dataset", "encoder"), "method.init_args.encoder", compute_fn=prepared, apply_on="instantiate"
     )
     if recipe is not None:
-        parser.set_defaults(_defaults(recipe, source))
+        defaults = _defaults(recipe, source)
+        parser.set_defaults(defaults)
+        for kind, name in (chosen or {}).items():
+            if _last(name) != _last(defaults.get(kind, {}).get("class_path", "")):
+                with suppress(ImportError, ValueError, AttributeError):  # misspelt: parsing says so, and what there is
+                    parser.set_defaults({kind: {"class_path": name}})
     return parser
+
+
+def _last(path: str) -> str:
+    return path.rpartition(".")[2]
 
 
 def prepared(dataset: Dataset, encoder: Encoder) -> Encoder:
@@ -148,7 +167,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
     recipe = find_recipe(peeked["recipe"])
     _register(recipe.plugin)
     source = peeked.get("data") or recipe.settings.get("data")
-    parser = build_parser(recipe, source)
+    parser = build_parser(recipe, source, _chosen(peeked))
     try:
         config = parser.parse_args(words)
     except ArgumentError as error:
@@ -169,20 +188,39 @@ def _underscored(word: str) -> str:
     return "--" + key[2:].replace("-", "_") + equals + value
 
 
+CLASSES = ("dataset", "views", "encoder", "method")
+"""Settings that are a class with options of its own."""
+
+
 def _peek(words: Sequence[str]) -> dict[str, Any]:
-    """Recipe and data, which decide what the parser is made of, before there is a parser."""
+    """Recipe, data and classes, which decide what the parser is made of, before there is a parser."""
     found: dict[str, Any] = {}
     for number, word in enumerate(words):
         key, equals, value = word.partition("=")
-        if key not in ("--config", "--recipe", "--data"):
+        key = key.removesuffix(".class_path")
+        if key not in ("--config", *(f"--{name}" for name in ("recipe", "data", *CLASSES))):
             continue
         if not equals:
             value = words[number + 1] if number + 1 < len(words) else ""
         if key == "--config":
             loaded = read_yaml(Path(value))
-            found |= {k: loaded[k] for k in ("recipe", "data") if loaded.get(k) is not None}
+            found |= {k: loaded[k] for k in ("recipe", "data", *CLASSES) if loaded.get(k) is not None}
         else:
             found[key[2:]] = value
+    return found
+
+
+def _chosen(peeked: Mapping[str, Any]) -> dict[str, str]:
+    """Kind -> name of the class that was asked for; at the shell it may be in a mapping, as JSON."""
+    found = {}
+    for kind in CLASSES:
+        value = peeked.get(kind)
+        if isinstance(value, str) and value.lstrip().startswith("{"):
+            with suppress(yaml.YAMLError):
+                value = yaml.safe_load(value)
+        name = value.get("class_path") if isinstance(value, Mapping) else value
+        if isinstance(name, str):
+            found[kind] = name
     return found
 
 

@@ -15,11 +15,23 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 from counterpoint.errors import ConfigError, DataError, ShapeError
+from counterpoint.training import config as configs
 from counterpoint.training.encoder_files import load_weights, save_weights
 from counterpoint.types import View
+from counterpoint_multimodal.data.examples import toy
 from counterpoint_multimodal.encoders import CLIPTowers
 
 pytestmark = pytest.mark.unit
+
+
+def test_at_the_shell_its_own_defaults_hold(tmp_path) -> None:
+    """SigLIP's space is as wide as its transformers; the 128 of `TwoTowers` would be refused."""
+    words = ["multimodal/clip", "--data", toy(tmp_path)["source"], "--encoder", "CLIPTowers"]
+    config = configs.parse([*words, "--encoder.family", "siglip", "--encoder.width", "32"])
+    assert config.encoder.init_args.dim is None
+    assert configs.instantiate(config).encoder.dim == 32
+
+
 TEXTS = ["a red circle", "A Blue square!", "", "Straße in 東京 🎉", "circle " * 40]
 LENGTH = 10
 TOWER = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
