@@ -45,8 +45,8 @@ def build_parser(
     Args:
         recipe: where its defaults come from.
         source: what the default dataset is chosen by.
-        chosen: kind -> name of a class in place of the recipe's, whose own defaults then hold: the parser would keep
-            those of the recipe's class that the chosen one has as well.
+        chosen: kind -> name of a class in place of the recipe's. Its own defaults then hold, and what the recipe says
+            itself: the parser alone would keep the defaults of the recipe's class as well.
     """
     parser = ArgumentParser(
         prog="counterpoint pretrain",
@@ -74,8 +74,17 @@ def build_parser(
         for kind, name in (chosen or {}).items():
             if _last(name) != _last(defaults.get(kind, {}).get("class_path", "")):
                 with suppress(ImportError, ValueError, AttributeError):  # misspelt: parsing says so, and what there is
-                    parser.set_defaults({kind: {"class_path": name}})
+                    _choose(parser, kind, name, defaults.get(kind, {}).get("init_args", {}))
     return parser
+
+
+def _choose(parser: ArgumentParser, kind: str, name: str, said: Mapping[str, Any]) -> None:
+    """Make the class ``name`` the default, with those options of ``said`` that it has."""
+    parser.set_defaults({kind: {"class_path": name}})
+    if said:
+        known = parser.get_defaults()[kind].get("init_args", {})
+        kept = {option: value for option, value in said.items() if option in known}
+        parser.set_defaults({kind: {"class_path": name, "init_args": kept}})
 
 
 def _last(path: str) -> str:

@@ -32,6 +32,12 @@ def test_at_the_shell_its_own_defaults_hold(tmp_path) -> None:
     assert configs.instantiate(config).encoder.dim == 32
 
 
+def test_what_a_recipe_says_itself_holds_for_the_chosen_class(tmp_path) -> None:
+    """CLIP-rocket wants heads for strong views, whichever towers there are."""
+    config = configs.parse(["multimodal/rocket", "--data", toy(tmp_path)["source"], "--encoder", "CLIPTowers"])
+    assert config.encoder.init_args.local_heads is True and config.encoder.init_args.dim is None
+
+
 TEXTS = ["a red circle", "A Blue square!", "", "Straße in 東京 🎉", "circle " * 40]
 LENGTH = 10
 TOWER = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
