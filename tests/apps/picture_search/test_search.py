@@ -97,7 +97,7 @@ def test_what_is_wrong_is_named(index: Path, catalogue: Path, tmp_path: Path) ->
 
 
 def test_help_shows_examples(capsys: Any) -> None:
-    for verb in ("index", "search", "classify", "serve"):
+    for verb in ("index", "search", "classify", "prompts", "serve"):
         with pytest.raises(SystemExit):
             apps.main(["picture-search", verb, "--help"])
         assert f"counterpoint app picture-search {verb}" in capsys.readouterr().out.split("examples:")[1]
