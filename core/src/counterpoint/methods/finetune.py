@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from counterpoint.errors import ConfigError, DataError, message
 from counterpoint.methods._common import takes
 from counterpoint.methods.base import HeadFactory, Method
-from counterpoint.nn.answers import ClassHead, NumberHead
+from counterpoint.nn.answers import ClassHead, LinearHead, NumberHead
 from counterpoint.nn.heads import Projector
 from counterpoint.objectives import Objective
 from counterpoint.parts import Dataset, Encoder
@@ -45,7 +45,7 @@ class FineTune(Method):
 
     min_views = 1
     task: ClassVar[str]
-    head: nn.Module
+    head: LinearHead
 
     def __init__(
         self,
@@ -172,7 +172,7 @@ class Classify(FineTune):
             result = self.objective(joined, wanted, classify=self.head, project=self.projector)
             return Step(result.loss, result.parts, chance=self.objective.chance(self.global_rows(batch)))
         entropy = F.cross_entropy(self.head(joined).float(), wanted, ignore_index=-1)
-        chance = math.log(self.head.out_features)
+        chance = math.log(self.head.out_dim)
         if self.objective is None:
             return Step(entropy, chance=chance)
         result = self.objective([self.projector(one) for one in features], batch.content, labels=labels)
@@ -185,7 +185,8 @@ class Classify(FineTune):
 class Regress(FineTune):
     """Numbers from targets: end to end, or an objective that orders the embeddings, and then a linear map.
 
-    - ``objective`` None: encoder and head learn the standardised targets by ``loss``.
+    - ``objective`` None: encoder and head learn the standardised targets by ``loss``. The head begins as the linear map
+      of least absolute error on the features of the encoder as it comes.
     - one that compares embeddings and takes targets (SupReMix): it alone teaches the encoder; the head is the linear
       map of least absolute error on the frozen features of the training samples, found after each epoch and at the end.
 
@@ -253,8 +254,8 @@ class Regress(FineTune):
         if self.objective is not None:
             embeddings = [self.projector(one) for one in features]
             result = self.objective(embeddings, batch.content, targets=targets)
-            pair = (embeddings[0].detach(), embeddings[-1].detach())
-            return Step(result.loss, result.parts, pair, self.objective.chance(self.global_rows(batch)))
+            # without a pair for the monitors: embeddings along a line, which they would warn of, are what is wanted
+            return Step(result.loss, result.parts, chance=self.objective.chance(self.global_rows(batch)))
         wanted = ((targets - self.head.mean) / self.head.std).repeat(len(features))
         known = wanted.isfinite()
         answers = self.head.standardised(torch.cat(features)).float()

@@ -135,13 +135,30 @@ class OnlineAnswers(OnlineFeatures):
         return values
 
 
+def begin(method: FineTune, views: Views, dataset: Dataset, indices: np.ndarray, seed: int) -> None:
+    """Let the head know the features that it begins with, from a draw of the training samples.
+
+    It takes their centre and scale; for numbers it begins as their best linear map, which gradients find slowly.
+    """
+    draw = np.random.default_rng(mix(seed, "begin")).permutation(indices)[: LARGEST["train"]]
+    found = _embedded(method, views, dataset, draw)
+    if not len(found.index):
+        return
+    method.head.standardise(found.features)
+    if isinstance(method, Regress):
+        _fit(method, found)
+
+
 def refit(method: FineTune, views: Views, dataset: Dataset, indices: np.ndarray) -> None:
     """Fit the head to the frozen features of all training samples, where an objective alone has taught the encoder."""
     if isinstance(method, Regress) and method.probed:
-        device = next(method.encoder.parameters()).device
-        with undisturbed(method.encoder):
-            found = embed(encode_with(method.encoder), views, dataset, indices.tolist(), device=device)
-        _fit(method, found)
+        _fit(method, _embedded(method, views, dataset, indices))
+
+
+def _embedded(method: FineTune, views: Views, dataset: Dataset, indices: np.ndarray) -> Embedded:
+    device = next(method.encoder.parameters()).device
+    with undisturbed(method.encoder):
+        return embed(encode_with(method.encoder), views, dataset, indices.tolist(), device=device)
 
 
 def _fit(method: Regress, found: Embedded) -> None:

@@ -77,7 +77,7 @@ def save_head(folder: Path, method: FineTune, dataset: Dataset) -> None:
     """Write the head of ``method``, and what its answers are called."""
     classes: list[str] = []
     if isinstance(method.head, ClassHead):
-        classes = dataset.classes or [str(number) for number in range(method.head.out_features)]
+        classes = dataset.classes or [str(number) for number in range(method.head.out_dim)]
     config = {"format": FORMAT, "task": method.task, "dim": method.encoder.dim, "classes": classes}
     save_weights(method.head, folder / WEIGHTS)
     write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")

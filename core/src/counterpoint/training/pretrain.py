@@ -28,7 +28,7 @@ from counterpoint.methods.finetune import FineTune
 from counterpoint.parts import Dataset, Protocol, Views
 from counterpoint.run import CONFIG, Run, is_run
 from counterpoint.training import config as configs
-from counterpoint.training.answers import SHOWN, OnlineAnswers, refit, training_samples
+from counterpoint.training.answers import SHOWN, OnlineAnswers, begin, refit, training_samples
 from counterpoint.training.checkpoints import LAST, SaveLast, checkpoint_step
 from counterpoint.training.data import RunData
 from counterpoint.training.encoder_files import WEIGHTS, load_weights
@@ -148,6 +148,8 @@ def _fit(config: Namespace, checkpoint: Path | None) -> Run:
     method.prepare(dataset, indices)
     if checkpoint is None and config.get("start"):
         load_weights(method.encoder, Path(config.start) / "encoder" / WEIGHTS)
+    if checkpoint is None and isinstance(method, FineTune):
+        begin(method, views, dataset, indices, settings.seed)
     stop, guard = StopRequest(), StepGuard(out, dataset, settings.seed)
     monitor = _monitor(config, settings, method, views, dataset, indices)
     selection = Selection(out, monitor, settings.select, settings.patience) if settings.select else None

@@ -29,6 +29,9 @@ def charts(metrics: Metrics, classes: int | None = None) -> list[HasHtml]:
     """The charts that these metrics allow."""
     made = [
         _chart(metrics, "Loss", [("loss", "train/loss")], "lower is better", ends=[("chance", "train/chance")]),
+        _answers(metrics, classes),
+        _chart(metrics, "Mean absolute error", [("held out", "val/mae")], "on held-out samples: lower is better"),
+        _chart(metrics, "Rank correlation", [("held out", "val/spearman")], "on held-out samples: higher is better"),
         _knn(metrics, classes),
         _chart(
             metrics,
@@ -64,6 +67,15 @@ def charts(metrics: Metrics, classes: int | None = None) -> list[HasHtml]:
 def knn_metric(metrics: Metrics) -> str | None:
     """Name of the online kNN, without its prefix: ``knn[k=20,T=0.07]``."""
     return next((name.partition("/")[2] for name in metrics if name.startswith("val/knn[")), None)
+
+
+def _answers(metrics: Metrics, classes: int | None) -> LineChart | None:
+    """The accuracy of a fine-tuned head."""
+    if not metrics.get("val/accuracy"):
+        return None
+    lines = [Line("held out", [*metrics.get("untrained/accuracy", []), *metrics["val/accuracy"]])]
+    lines += [level("chance", 1 / classes, lines)] if classes else []
+    return LineChart("Accuracy", lines, "of the head's answers on held-out samples", share=True)
 
 
 def _knn(metrics: Metrics, classes: int | None) -> LineChart | None:
