@@ -41,6 +41,18 @@ It ends with code 0 where the plugin conforms, else 1. In a test of your package
   from counterpoint.testing import conformance
   test_conformance = conformance("weather")
 """
+TUNING = """The head learns alone for a tenth of the steps, then both. It is looked at on val on the way, and measured on
+test at the end, beside a probe on the encoder that it began with. All other settings are those of pretrain:
+  counterpoint finetune RUN --task TASK --help
+
+examples:
+  counterpoint finetune runs/photos --task classify
+  counterpoint finetune runs/photos --task classify --data labelled/ --objective core-tuning --compare
+  counterpoint finetune runs/photos --task classify --objective core-tuning --objective.weight 0.1 --labels-per-class 20
+  counterpoint finetune runs/faces --task regress --data ages.csv --dataset.target_column age --objective supremix
+  counterpoint finetune --resume runs/photos-classify
+  counterpoint predict runs/photos-classify photos/ --out predictions.csv
+"""
 NEW = """examples:
   counterpoint new-plugin weather
   counterpoint new-plugin weather --out plugins/weather
@@ -76,7 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
     plugins.add_argument("name", nargs="?", help="show one plugin's parts")
     command("recipes", _recipes, "list every plugin/method that can be trained here")
     command("pretrain", _pretrain, "learn an encoder from unlabelled data (pretrain --help for its settings)")
-    command("finetune", _finetune, "teach a run's encoder classes or numbers (finetune --help for its settings)")
+    _add_finetune(command("finetune", _finetune, "teach a run's encoder classes or numbers", epilog=TUNING))
     evaluate = command(
         "evaluate",
         _evaluate,
@@ -142,6 +154,24 @@ def build_parser() -> argparse.ArgumentParser:
     scaffold.add_argument("name", metavar="NAME", help="name of the modality: one lower-case word")
     scaffold.add_argument("--out", type=Path, metavar="DIR", help="folder of the package (default: counterpoint-NAME)")
     return parser
+
+
+def _add_finetune(finetune: argparse.ArgumentParser) -> None:
+    """The settings that people reach for; it parses its own words, for the others depend on run and task."""
+    finetune.add_argument("run_path", metavar="RUN", help="run directory, whose encoder begins")
+    finetune.add_argument("--task", choices=("classify", "regress"), required=True, help="classes, or numbers")
+    finetune.add_argument("--data", help="labelled data, if it is other than the run's own")
+    objective = "plain (cross-entropy; absolute error), core-tuning, supremix, or any that takes labels or targets"
+    finetune.add_argument("--objective", help=f"{objective} (default: plain)")
+    finetune.add_argument("--compare", action="store_true", help="train the plain loss too, at equal steps; show both")
+    finetune.add_argument("--epochs", help="passes over the labelled training samples (default: 30)")
+    finetune.add_argument("--lr", help="peak learning rate (default: 0.001)")
+    finetune.add_argument("--head-warmup", help="share of the steps in which the head learns alone (default: 0.1)")
+    finetune.add_argument("--labels-per-class", help="classify: training samples of each class (default: all)")
+    finetune.add_argument("--labels", help="regress: training samples in all (default: all)")
+    finetune.add_argument("--out", help="run directory (default: RUN-TASK)")
+    finetune.add_argument("--overwrite", action="store_true", help="start again in a directory that holds a run")
+    finetune.add_argument("--resume", metavar="RUN", help="go on with an unfinished fine-tuning; nothing else is given")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -218,7 +248,8 @@ def _finetune(_: argparse.Namespace) -> int:
 
 
 def _finetune_words(words: list[str]) -> int:
-    from counterpoint.training import config as configs
+    if words and words[0] in ("--help", "-h"):
+        build_parser().parse_args(["finetune", "--help"])
     from counterpoint.training import finetune as tuning
     from counterpoint.workflow import resume_run, start_tuning
 
@@ -231,9 +262,6 @@ def _finetune_words(words: list[str]) -> int:
     overwrite = _take(words, "--overwrite") is not None
     task = _take(words, "--task", value=True)
     run = words.pop(0) if words and not words[0].startswith("-") else None
-    if run is None and {"--help", "-h"} & set(words):
-        print(configs.TUNING)
-        return 0
     if run is None:
         raise CounterpointError("Which run? For example: counterpoint finetune runs/photos --task classify")
     start_tuning(tuning.configured(run, task, words), overwrite=overwrite)

@@ -15,7 +15,7 @@ from counterpoint.training.needs import lacks, methods_of
 FINE_TUNING_SETTINGS: Mapping[str, Any] = {
     "epochs": 30,
     "batch_size": 64,
-    "optimization": {"name": "adamw", "lr": 5e-4, "warmup": 0.1},
+    "optimization": {"name": "adamw", "lr": 1e-3, "warmup": 0.1},
 }
 """Few labels make few steps an epoch: smaller batches and more epochs than a pretraining, at a smaller rate."""
 
