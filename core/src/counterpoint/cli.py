@@ -41,7 +41,7 @@ It ends with code 0 where the plugin conforms, else 1. In a test of your package
   from counterpoint.testing import conformance
   test_conformance = conformance("weather")
 """
-TUNING = """The head learns alone for a tenth of the steps, then both. It is looked at on val on the way, and measured on
+TUNING = """The head learns alone for a tenth of the steps, then both. It is looked at on val on the way, measured on
 test at the end, beside a probe on the encoder that it began with. All other settings are those of pretrain:
   counterpoint finetune RUN --task TASK --help
 
