@@ -105,9 +105,12 @@ def _functions(context: Context) -> dict[str, Write]:
         added = {f"plugin-{name}": load_and_write(part) for name, part in context.run.plugin.report.items()}
     except CounterpointError:  # no encoder yet, or the plugin is gone: the other sections say so
         added = {}
-    if context.task == "regress":
-        added = {"answers": answers, **added}
-    return {**BEFORE, **added, **AFTER}
+    before = dict(BEFORE)
+    if context.task:  # it compares no views; its answers stand first
+        del before["scores"]
+        first = {"quality": before.pop("quality"), **({"answers": answers} if context.task == "regress" else {})}
+        before = {**first, **before}
+    return {**before, **added, **AFTER}
 
 
 _TITLES = {

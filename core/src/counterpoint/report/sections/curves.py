@@ -21,12 +21,12 @@ def curves(context: Context) -> Section:
     """
     if not context.metrics:
         raise Missing("Nothing was logged yet: the first update has not ended.")
-    main = charts(context.metrics, context.classes)
+    main = charts(context.metrics, context.classes, "at the start" if context.task else "untrained")
     return Section("Is it learning?", LEAD, [Grid(main), Folded("Optimiser and speed", Grid(_machine(context)))])
 
 
-def charts(metrics: Metrics, classes: int | None = None) -> list[HasHtml]:
-    """The charts that these metrics allow."""
+def charts(metrics: Metrics, classes: int | None = None, before: str = "untrained") -> list[HasHtml]:
+    """The charts that these metrics allow; ``before`` is what the encoder was before the first update."""
     made = [
         _chart(metrics, "Loss", [("loss", "train/loss")], "lower is better", ends=[("chance", "train/chance")]),
         _answers(metrics, classes),
@@ -38,7 +38,7 @@ def charts(metrics: Metrics, classes: int | None = None) -> list[HasHtml]:
             "Effective rank",
             [("batch", "batch/rankme"), ("held out", "val/rankme")],
             "dimensions in use: higher is better",
-            ends=[("untrained", "untrained/rankme")],
+            ends=[(before, "untrained/rankme")],
         ),
         _chart(
             metrics,
@@ -58,7 +58,7 @@ def charts(metrics: Metrics, classes: int | None = None) -> list[HasHtml]:
             "Uniformity",
             [("batch", "batch/uniformity"), ("held out", "val/uniformity")],
             "lower is more even; 0 is collapse",
-            ends=[("untrained", "untrained/uniformity")],
+            ends=[(before, "untrained/uniformity")],
         ),
     ]
     return [chart for chart in made if chart is not None]
