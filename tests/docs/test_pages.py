@@ -23,11 +23,13 @@ PAGES = [page for page in sorted(DOCS.rglob("*.md")) if snippets.blocks(page, *s
 PAGES = [page for page in PAGES if str(page.relative_to(DOCS)) not in ELSEWHERE]
 
 
+TUNED = ("photos-classify", "core", "core/plain", "ordered")
 LEFT = {  # what a page leaves behind
     "tutorials/first-encoder.md": ["neighbours.png", "photographs.parquet", "runs/first/evaluation-test.json"],
     "tutorials/your-own-data.md": [
         f"runs/{run}/run.json" for run in ("try", "unlabelled", "table", "arrays", "python")
     ],
+    "how-to/fine-tune.md": ["predictions.csv", *(f"runs/{run}/head/config.json" for run in TUNED)],
     "how-to/resume.md": ["runs/photos/run.json", "runs/longer/run.json"],
     "how-to/new-objective.md": ["runs/align/run.json"],
     "how-to/recommend.md": ["runs/shop/tried.json", "recommendations.parquet", "recommendations.csv", "compare.html"],

@@ -1,5 +1,6 @@
 """Heads, prototypes, the momentum twin, the queue, exact gradient caching, and the fusion of encoders."""
 
+from counterpoint.nn.answers import ClassHead, NumberHead
 from counterpoint.nn.chunks import encode_in_chunks
 from counterpoint.nn.cross_attention import GatedCrossAttention
 from counterpoint.nn.entropy import attention_entropy, calm_layers, token_entropy
@@ -16,11 +17,13 @@ __all__ = [
     "LARS",
     "AttentionPool2x2",
     "AxialRoPE",
+    "ClassHead",
     "DINOHead",
     "GatedCrossAttention",
     "GatedMLP",
     "LayerMixer",
     "MomentumTwin",
+    "NumberHead",
     "Predictor",
     "Projector",
     "Prototypes",

@@ -3,6 +3,7 @@
 from counterpoint.objectives.barlow_twins import BarlowTwins, barlow_twins_loss
 from counterpoint.objectives.base import Objective, Reduction, Result
 from counterpoint.objectives.bpr import BPR, bpr_loss
+from counterpoint.objectives.core_tuning import CoreTuning, core_tuning_loss
 from counterpoint.objectives.cosine import NegativeCosine, negative_cosine
 from counterpoint.objectives.dcl import DCL, dcl_loss
 from counterpoint.objectives.dino import SelfDistillation, self_distillation
@@ -12,6 +13,7 @@ from counterpoint.objectives.nt_xent import NTXent, nt_xent_loss
 from counterpoint.objectives.sigmoid import Sigmoid, sigmoid_loss
 from counterpoint.objectives.sinkhorn import sinkhorn
 from counterpoint.objectives.supcon import SupCon, sup_con_loss
+from counterpoint.objectives.supremix import SupReMix, sup_re_mix_loss
 from counterpoint.objectives.swav import SwappedPrediction, swapped_prediction
 from counterpoint.objectives.vicreg import VICReg, vicreg_loss
 
@@ -19,6 +21,7 @@ __all__ = [
     "BPR",
     "DCL",
     "BarlowTwins",
+    "CoreTuning",
     "InfoNCE",
     "NTXent",
     "NegativeCosine",
@@ -28,10 +31,12 @@ __all__ = [
     "SelfDistillation",
     "Sigmoid",
     "SupCon",
+    "SupReMix",
     "SwappedPrediction",
     "VICReg",
     "barlow_twins_loss",
     "bpr_loss",
+    "core_tuning_loss",
     "dcl_loss",
     "gather",
     "info_nce_loss",
@@ -41,6 +46,7 @@ __all__ = [
     "sigmoid_loss",
     "sinkhorn",
     "sup_con_loss",
+    "sup_re_mix_loss",
     "swapped_prediction",
     "vicreg_loss",
 ]

@@ -36,6 +36,10 @@ examples:
   counterpoint pretrain --resume runs/photos
 """
 
+TUNING = """Teach a run's encoder a task, beside a fresh head: all settings, under their full names.
+Short names and examples: counterpoint finetune --help
+"""
+
 
 def build_parser(
     recipe: Recipe | None = None, source: str | None = None, chosen: Mapping[str, str] | None = None
@@ -48,9 +52,10 @@ def build_parser(
         chosen: kind -> name of a class in place of the recipe's. Its own defaults then hold, and what the recipe says
             itself: the parser alone would keep the defaults of the recipe's class as well.
     """
+    tunes = recipe is not None and recipe.tunes
     parser = ArgumentParser(
-        prog="counterpoint pretrain",
-        description=DESCRIPTION,
+        prog="counterpoint finetune" if tunes else "counterpoint pretrain",
+        description=TUNING if tunes else DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         exit_on_error=False,
     )
@@ -68,6 +73,10 @@ def build_parser(
     parser.link_arguments(
         ("dataset", "encoder"), "method.init_args.encoder", compute_fn=prepared, apply_on="instantiate"
     )
+    if tunes:
+        parser.add_argument("--start", type=str | None, help="run whose encoder begins; null: fresh weights")
+        text = "train the plain loss as well, at equal steps, in OUT/plain"
+        parser.add_argument("--compare", type=bool, default=False, help=text)
     if recipe is not None:
         defaults = _defaults(recipe, source)
         parser.set_defaults(defaults)
