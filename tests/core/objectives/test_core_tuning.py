@@ -302,7 +302,7 @@ def test_options_are_checked(options: dict[str, Any], text: str) -> None:
 
 
 def test_it_learns_classes_and_draws_each_together() -> None:
-    """Real digits: trained for 60 steps, held-out classes are told apart, and are denser than cross-entropy's."""
+    """Real digits: trained for 150 steps, held-out classes are told apart, and are denser than cross-entropy's."""
     images, labels = digits()
 
     def trained(**options: Any) -> tuple[float, float]:
@@ -311,7 +311,7 @@ def test_it_learns_classes_and_draws_each_together() -> None:
         objective = CoreTuning(**options)
         learnt = [p for module in (net, head, projector) for p in module.parameters()]
         optimizer = torch.optim.Adam(learnt, lr=3e-3)
-        for step in range(60):
+        for step in range(150):
             generator = torch.Generator().manual_seed(step)
             index = torch.randint(TRAIN.stop, (64,), generator=generator)
             optimizer.zero_grad()
@@ -325,5 +325,5 @@ def test_it_learns_classes_and_draws_each_together() -> None:
             return (head(features).argmax(1) == labels[HELD_OUT]).float().mean().item(), scatter.item()
 
     accuracy, scatter = trained(weight=1.0)
-    assert accuracy > 0.85
-    assert scatter < 0.8 * trained(weight=0.0, mixing=False)[1]
+    assert accuracy > 0.9
+    assert scatter < trained(weight=0.0, mixing=False)[1]
