@@ -130,6 +130,19 @@ def test_simclr_with_supcon_uses_labels_where_there_are_any() -> None:
     assert losses["known"] > plain + 0.05
 
 
+def test_simclr_hands_targets_to_an_objective_that_takes_them() -> None:
+    class Seen(NTXent):
+        def forward(self, embeddings, ids=None, negatives=None, *, targets=None):
+            self.targets = targets
+            return super().forward(embeddings, ids, negatives)
+
+    batch, views = material()
+    batch.target = torch.arange(16.0)
+    method = SimCLR(DigitNet(8), Seen())
+    method(views, batch)
+    assert method.objective.targets is batch.target
+
+
 def test_simclr_refuses_an_objective_of_another_kind() -> None:
     with pytest.raises(ConfigError, match=r"SimCLR: objective: found NegativeCosine; allowed: .*NTXent"):
         SimCLR(DigitNet(8), NegativeCosine())

@@ -20,7 +20,8 @@ class SimCLR(Method):
 
     Args:
         encoder: what is learnt.
-        objective: NTXent(temperature=0.2) by default (paper: 0.1 to 0.5); DCL, SupCon (with labels), BarlowTwins, …
+        objective: NTXent(temperature=0.2) by default (paper: 0.1 to 0.5); DCL, BarlowTwins, …; SupCon (with labels),
+            and those that take targets.
         projector: in_dim -> head; two layers, 256 hidden, 128 out by default (paper: 2048 hidden, 128 out).
 
     Raises:
@@ -40,7 +41,8 @@ class SimCLR(Method):
     def step(self, views: list[View], batch: Batch) -> Step:
         """Loss over all views; samples of equal content are never negatives of each other."""
         embeddings = [self.projector(pooled) for pooled in self.pooled(views)]
-        labels = {"labels": batch.label} if takes(self.objective, "labels") else {}
-        result = self.objective(embeddings, batch.content, **labels)
+        known = {"labels": batch.label, "targets": batch.target}
+        supervision = {name: value for name, value in known.items() if takes(self.objective, name)}
+        result = self.objective(embeddings, batch.content, **supervision)
         pair = detached(embeddings[0], embeddings[1])
         return Step(result.loss, result.parts, pair, self.objective.chance(self.global_rows(batch)))

@@ -99,7 +99,9 @@ def filled(batch: Batch, size: int) -> Batch:
     order = torch.arange(size) % rows
     data = {m: [v[i] for i in order] if isinstance(v, list) else v[order] for m, v in batch.data.items()}
     label = None if batch.label is None else batch.label[order]
-    return replace(batch, data=data, index=batch.index[order], content=batch.content[order], label=label)
+    target = None if batch.target is None else batch.target[order]
+    index, content = batch.index[order], batch.content[order]
+    return replace(batch, data=data, index=index, content=content, label=label, target=target)
 
 
 def loader(dataset: Dataset, batches: Any, *, workers: int, fill: bool, pin: bool = False) -> DataLoader[Batch]:

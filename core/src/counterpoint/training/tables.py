@@ -25,7 +25,7 @@ def bar(console: Console) -> Progress:
 
 
 def embed_to_parquet(run: Path, source: str, out: Path, *, batch_size: int = 256, workers: int = 0) -> pa.Table:
-    """Embed everything in ``source`` and write one row per sample: name, index, label (if any), embedding.
+    """Embed everything in ``source`` and write one row per sample: name, index, label and target (if any), embedding.
 
     Embeddings are rows of length 1, float32. Damaged samples are left out; their count and the first names are printed.
 
@@ -60,6 +60,8 @@ def to_table(dataset: Dataset, found: Embedded) -> pa.Table:
     columns = {"name": pa.array([dataset.name(i) for i in index]), "index": pa.array(index, pa.int64())}
     if found.labels is not None:
         columns["label"] = pa.array([None if v < 0 else v for v in found.labels.tolist()], pa.int64())
+    if found.targets is not None:
+        columns["target"] = pa.array(found.targets.numpy(), pa.float32(), from_pandas=True)  # NaN: null
     return pa.table({**columns, "embedding": vectors})
 
 
