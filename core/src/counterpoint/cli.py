@@ -16,6 +16,8 @@ EXAMPLES = """examples:
   counterpoint plugins                                   what is installed, and what each offers
   counterpoint recipes                                   every plugin/method that can be trained
   counterpoint pretrain vision/simclr --data photos/ --out runs/photos
+  counterpoint finetune runs/photos --task classify      teach it your classes, or numbers
+  counterpoint predict runs/photos-classify photos/ --out predictions.csv
   counterpoint evaluate runs/photos                      how good is it, beside honest baselines
   counterpoint report runs/photos                        how it went, as one page to look at
   counterpoint compare runs/photos runs/again            several runs beside each other
@@ -74,6 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     plugins.add_argument("name", nargs="?", help="show one plugin's parts")
     command("recipes", _recipes, "list every plugin/method that can be trained here")
     command("pretrain", _pretrain, "learn an encoder from unlabelled data (pretrain --help for its settings)")
+    command("finetune", _finetune, "teach a run's encoder classes or numbers (finetune --help for its settings)")
     evaluate = command(
         "evaluate",
         _evaluate,
@@ -112,6 +115,17 @@ def build_parser() -> argparse.ArgumentParser:
     embed.add_argument("--out", type=Path, required=True, help="Parquet file: name, index, label, embedding")
     embed.add_argument("--batch-size", type=int, default=256, help="samples at once (default: 256)")
     embed.add_argument("--workers", type=int, default=0, help="processes that read data (default: 0)")
+    predict = command(
+        "predict",
+        _predict,
+        "write what a fine-tuned run says of any data: its classes or numbers",
+        epilog="example:\n  counterpoint predict runs/photos-classify photos/ --out predictions.csv",
+    )
+    predict.add_argument("run_path", metavar="RUN", type=Path, help="run directory, made by counterpoint finetune")
+    predict.add_argument("data", help="a folder, a table, an archive, or the name of a data set")
+    predict.add_argument("--out", type=Path, required=True, help="CSV or Parquet file: name, prediction, probability")
+    predict.add_argument("--batch-size", type=int, default=256, help="samples at once (default: 256)")
+    predict.add_argument("--workers", type=int, default=0, help="processes that read data (default: 0)")
     diagnose = command("diagnose", _diagnose, "say in plain words whether a run learns, and what to do if not")
     diagnose.add_argument("run_path", metavar="RUN", type=Path, help="run directory, finished or not")
     command("doctor", _doctor, "check this installation: versions, plugins, data home; says what mends what is broken")
@@ -137,6 +151,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _prepare_threads()
         if words[:1] == ["pretrain"]:
             return _pretrain_words(words[1:])
+        if words[:1] == ["finetune"]:
+            return _finetune_words(words[1:])
         if words[:1] == ["app"]:
             from counterpoint.apps import main as app
 
@@ -197,6 +213,33 @@ def _pretrain_words(words: list[str]) -> int:
     return 0
 
 
+def _finetune(_: argparse.Namespace) -> int:
+    return _finetune_words([])
+
+
+def _finetune_words(words: list[str]) -> int:
+    from counterpoint.training import config as configs
+    from counterpoint.training import finetune as tuning
+    from counterpoint.workflow import resume_run, start_tuning
+
+    resume = _take(words, "--resume", value=True)
+    if resume is not None:
+        if words:
+            raise CounterpointError(f"--resume repeats the run as it was configured; leave out: {' '.join(words)}")
+        resume_run(Path(resume))
+        return 0
+    overwrite = _take(words, "--overwrite") is not None
+    task = _take(words, "--task", value=True)
+    run = words.pop(0) if words and not words[0].startswith("-") else None
+    if run is None and {"--help", "-h"} & set(words):
+        print(configs.TUNING)
+        return 0
+    if run is None:
+        raise CounterpointError("Which run? For example: counterpoint finetune runs/photos --task classify")
+    start_tuning(tuning.configured(run, task, words), overwrite=overwrite)
+    return 0
+
+
 def _take(words: list[str], option: str, *, value: bool = False) -> str | None:
     """Remove ``option`` (and its value) from ``words``; None when it is not there."""
     for number, word in enumerate(words):
@@ -206,7 +249,7 @@ def _take(words: list[str], option: str, *, value: bool = False) -> str | None:
         del words[number]
         if value and not equals:
             if number >= len(words):
-                raise CounterpointError(f"{option} needs a value: a run directory")
+                raise CounterpointError(f"{option} needs a value")
             return words.pop(number)
         return text
     return None
@@ -260,6 +303,13 @@ def _embed(parsed: argparse.Namespace) -> int:
     from counterpoint.training.tables import embed_to_parquet
 
     embed_to_parquet(parsed.run_path, parsed.data, parsed.out, batch_size=parsed.batch_size, workers=parsed.workers)
+    return 0
+
+
+def _predict(parsed: argparse.Namespace) -> int:
+    from counterpoint.training.tables import predict_to_table
+
+    predict_to_table(parsed.run_path, parsed.data, parsed.out, batch_size=parsed.batch_size, workers=parsed.workers)
     return 0
 
 

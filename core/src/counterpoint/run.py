@@ -16,6 +16,7 @@ from counterpoint.parts import Dataset
 from counterpoint.training.config import dataset_class, read_yaml
 from counterpoint.training.embedding import Embedded, embed, encode_with
 from counterpoint.training.encoder_files import build, load_encoder
+from counterpoint.training.head_files import Head, Predictions, load_head, predictions
 
 CONFIG = "config.yaml"
 
@@ -136,6 +137,43 @@ class Run:
         if not len(found.index):
             raise DataError(f"{source}: none of its {len(dataset)} samples can be read")
         return F.normalize(found.features, dim=1).numpy()
+
+    @cached_property
+    def head(self) -> Head:
+        """What answers, of a run that was fine-tuned.
+
+        Raises:
+            RunError: it was not.
+        """
+        return load_head(self.path / "head")
+
+    @property
+    def tuned(self) -> bool:
+        """Whether it has a head: it was fine-tuned."""
+        return (self.path / "head").is_dir()
+
+    def predict(self, source: str | Path | Dataset, *, batch_size: int = 256, workers: int = 0) -> Predictions:
+        """Classes or numbers of everything in ``source``, by a run that was fine-tuned.
+
+        ::
+
+            cp.load("runs/flowers").predict("photos/").answers  # ["rose", "tulip", …], or an array of numbers
+
+        Args:
+            source: a folder, table, archive, data set's name, or a dataset.
+            batch_size: samples at once.
+            workers: reading processes.
+
+        Raises:
+            RunError: the run has no head.
+            DataError: nothing can be read. Single damaged samples are left out; the answer lists them.
+        """
+        head, dataset = self.head, source if isinstance(source, Dataset) else self.open(source)
+        found = self.features(dataset, batch_size=batch_size, workers=workers)
+        if not len(found.index):
+            raise DataError(f"{source}: none of its {len(dataset)} samples can be read")
+        names = [dataset.name(index) for index in found.index.tolist()]
+        return predictions(head, found, names)
 
     def to(self, device: torch.device | str) -> Run:
         """Move the encoder to ``device``."""

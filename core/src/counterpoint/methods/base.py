@@ -22,6 +22,7 @@ from dataclasses import fields, replace
 from typing import Any, ClassVar
 
 import lightning
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -29,7 +30,7 @@ from counterpoint.errors import ConfigError, ShapeError, message
 from counterpoint.nn import rows
 from counterpoint.nn.chunks import encode_in_chunks
 from counterpoint.objectives.gather import world_size
-from counterpoint.parts import Encoder
+from counterpoint.parts import Dataset, Encoder
 from counterpoint.types import Batch, Encoding, Step, View
 
 HeadFactory = Callable[[int], nn.Module]
@@ -96,6 +97,19 @@ class Method(lightning.LightningModule, ABC):
         step = self.step(views, batch)
         self.last_step = replace(step, loss=step.loss.detach())
         return step
+
+    def prepare(self, dataset: Dataset, indices: np.ndarray) -> None:
+        """Make what the data decides, before the training: heads for its classes. Override where there is such.
+
+        Args:
+            dataset: samples.
+            indices: ``(N,)`` positions of those that are trained on.
+        """
+
+    @property
+    def kept(self) -> nn.Module:
+        """What a run keeps of its best epoch: the encoder; override where a head is of use as well."""
+        return self.encoder
 
     def after_backward(self) -> None:
         """Between backward and the optimiser's step: drop gradients of what is frozen."""

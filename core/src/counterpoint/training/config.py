@@ -35,12 +35,36 @@ examples:
   counterpoint pretrain --resume runs/photos
 """
 
+TUNING = """Teach a run's encoder a task: first the head alone, then both; measured on val by the way, and on test.
+
+  counterpoint finetune RUN --task classify|regress [settings]
+
+settings that people reach for (all others: counterpoint finetune RUN --task TASK --help):
+  --data DATA               labelled data, if it is other than the run's own
+  --objective NAME          plain (cross-entropy; absolute error), core-tuning, supremix, or another that takes labels
+                            or targets
+  --epochs N, --lr RATE     passes over the labelled samples (30), peak learning rate (0.0005)
+  --head-warmup SHARE       of the steps in which the head learns alone (0.1)
+  --labels-per-class N      so many labelled samples of each class (classify); --labels N: in all (regress)
+  --compare                 train the plain loss as well, at equal steps, and show both
+  --out DIR                 run directory (default: RUN-TASK)
+
+examples:
+  counterpoint finetune runs/photos --task classify
+  counterpoint finetune runs/photos --task classify --data labelled/ --objective core-tuning --compare
+  counterpoint finetune runs/photos --task classify --objective core-tuning --objective.weight 0.1 --labels-per-class 20
+  counterpoint finetune runs/faces --task regress --data ages.csv --dataset.target_column age --objective supremix
+  counterpoint finetune --resume runs/photos-classify
+  counterpoint predict runs/photos-classify photos/ --out predictions.csv
+"""
+
 
 def build_parser(recipe: Recipe | None = None, source: str | None = None) -> ArgumentParser:
     """The parser of ``counterpoint pretrain``, its defaults taken from ``recipe`` and from what ``source`` is."""
+    tunes = recipe is not None and recipe.tunes
     parser = ArgumentParser(
-        prog="counterpoint pretrain",
-        description=DESCRIPTION,
+        prog="counterpoint finetune" if tunes else "counterpoint pretrain",
+        description=TUNING if tunes else DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         exit_on_error=False,
     )
@@ -58,6 +82,10 @@ def build_parser(recipe: Recipe | None = None, source: str | None = None) -> Arg
     parser.link_arguments(
         ("dataset", "encoder"), "method.init_args.encoder", compute_fn=prepared, apply_on="instantiate"
     )
+    if tunes:
+        parser.add_argument("--start", type=str | None, help="run whose encoder begins; null: fresh weights")
+        text = "train the plain loss as well, at equal steps, in OUT/plain"
+        parser.add_argument("--compare", type=bool, default=False, help=text)
     if recipe is not None:
         parser.set_defaults(_defaults(recipe, source))
     return parser

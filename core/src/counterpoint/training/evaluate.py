@@ -22,6 +22,7 @@ from counterpoint.run import Run
 from counterpoint.training.data import mix
 from counterpoint.training.embedding import Embedded, Encode, embed, encode_with, raw_input
 from counterpoint.training.encoder_files import build, read_config
+from counterpoint.training.evaluate_tuned import measure_tuned
 from counterpoint.training.export import machine, versions
 from counterpoint.training.tables import bar, tell_damaged
 
@@ -58,7 +59,8 @@ def evaluate_run(
     """Measure a run's encoder beside its baselines.
 
     The bank of the kNN and the probes' training samples are always the train split; whatever is chosen (the probe's
-    C) is chosen on val; ``split`` is only measured. A plugin with a protocol of its own measures by that.
+    C) is chosen on val; ``split`` is only measured. A plugin with a protocol of its own measures by that; of a run that
+    was fine-tuned its head's answers are measured.
 
     Args:
         run: run or its directory.
@@ -70,13 +72,18 @@ def evaluate_run(
     run = run if isinstance(run, Run) else Run(run)
     dataset = run.open(data)
     console = Console()
-    if run.plugin.protocol is not None:
+    told: dict[str, Any] = {}
+    if run.tuned:
+        found = measure_tuned(run, dataset, split, console)
+        rows, confusion = found.rows, _confusion(dataset, found.found, {"accuracy": found.predicted})
+        told = {"task": run.head.task, "pairs": found.pairs()}
+    elif run.plugin.protocol is not None:
         rows, confusion = _by_protocol(run, dataset, split, quick, console), None
     else:
         rows, confusion = _by_features(run, dataset, split, quick, console)
     classes = None if dataset.classes is None else len(dataset.classes)
     path = out or run.path / f"evaluation-{split}.json"
-    facts = {**_facts(run, dataset, split, rows), "classes": classes, "confusion": confusion}
+    facts = {**_facts(run, dataset, split, rows), "classes": classes, "confusion": confusion, **told}
     write_text(path, json.dumps(facts, indent=2) + "\n")
     return Evaluation(rows, split, classes, path)
 
@@ -169,8 +176,9 @@ def confusion_counts(true: Tensor, predicted: Tensor, classes: int) -> np.ndarra
 
 
 def _confusion(dataset: Dataset, measured: Embedded, answers: dict[str, Tensor]) -> dict[str, Any] | None:
-    """What the learnt encoder's probe took for what; None where there was no probe."""
-    if not answers or measured.labels is None or dataset.classes is None:
+    """What the learnt encoder's probe, or head, took for what; None where there was none."""
+    floating = any(predicted.is_floating_point() for predicted in answers.values())
+    if not answers or floating or measured.labels is None or dataset.classes is None:
         return None
     ((metric, predicted),) = answers.items()
     true = measured.labels[measured.labels >= 0]

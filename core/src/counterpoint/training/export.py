@@ -18,6 +18,7 @@ from counterpoint._version import __version__
 from counterpoint.errors import PluginError
 from counterpoint.files import write_text
 from counterpoint.methods.base import Method
+from counterpoint.methods.finetune import FineTune
 from counterpoint.parts import Dataset
 from counterpoint.training.encoder_files import object_in, registered, save_encoder
 from counterpoint.training.recipes import find_recipe
@@ -29,7 +30,7 @@ tags: [self-supervised, contrastive-learning, {plugin}]
 
 # {recipe}
 
-An encoder learnt without labels by Counterpoint {version}.
+An encoder {learnt} by Counterpoint {version}.
 
 - data: `{data}` ({samples} training samples, digest `{digest}`)
 - epochs: {epochs}, samples per step: {batch_size}, seed: {seed}
@@ -110,6 +111,7 @@ def export(out: Path, config: Namespace, method: Method, dataset: Dataset, facts
         plugin=config.recipe.partition("/")[0],
         recipe=config.recipe,
         version=__version__,
+        learnt=f"fine-tuned to {method.task}" if isinstance(method, FineTune) else "learnt without labels",
         data=Path(config.data).name,
         samples=facts.samples,
         digest=digest[:16],

@@ -24,13 +24,17 @@ from rich.markup import escape
 from counterpoint.errors import ConfigError, DataError, Interrupted, RunError, message
 from counterpoint.files import require_disk, write_text
 from counterpoint.methods.base import Method
+from counterpoint.methods.finetune import FineTune
 from counterpoint.parts import Dataset, Protocol, Views
 from counterpoint.run import CONFIG, Run, is_run
 from counterpoint.training import config as configs
+from counterpoint.training.answers import SHOWN, OnlineAnswers, refit, training_samples
 from counterpoint.training.checkpoints import LAST, SaveLast, checkpoint_step
 from counterpoint.training.data import RunData
+from counterpoint.training.encoder_files import WEIGHTS, load_weights
 from counterpoint.training.export import Facts, described, export, is_first_process
 from counterpoint.training.guards import StepGuard
+from counterpoint.training.head_files import save_head
 from counterpoint.training.logs import MetricsLog
 from counterpoint.training.monitors import Monitor
 from counterpoint.training.online import OnlineFeatures
@@ -44,7 +48,7 @@ from counterpoint.training.stops import LeaveNow, StopRequest
 from counterpoint.training.verdict import diagnose
 
 ROOM = 64 * 2**20  # bytes beside the checkpoints: logs, report
-FOLDERS = ("checkpoints", "encoder", "tensorboard")
+FOLDERS = ("checkpoints", "encoder", "head", "plain", "tensorboard")
 WRITTEN = (CONFIG, "run.json", "*.csv", "evaluation-*.json", "non-finite.json", "report.html", *FOLDERS)
 COPIES = 3  # the old checkpoint, the new one while it is written, and the encoder
 
@@ -140,15 +144,18 @@ def _fit(config: Namespace, checkpoint: Path | None) -> Run:
     begun = 0 if checkpoint is None else checkpoint_step(checkpoint)
     built = configs.instantiate(config)
     dataset, views, method = built.dataset, built.views, built.method
-    indices = dataset.splits()["train"]
+    indices = training_samples(method, dataset, settings.seed)
+    method.prepare(dataset, indices)
+    if checkpoint is None and config.get("start"):
+        load_weights(method.encoder, Path(config.start) / "encoder" / WEIGHTS)
     stop, guard = StopRequest(), StepGuard(out, dataset, settings.seed)
-    protocol = _protocol(config, method, views, dataset)
-    monitor = _monitor(settings, method, views, dataset, protocol)
+    monitor = _monitor(config, settings, method, views, dataset, indices)
     selection = Selection(out, monitor, settings.select, settings.patience) if settings.select else None
     save = SaveLast(out, settings.save_minutes, settings.save_steps, stop)
     # Saving comes last, when the monitors have written their rows.
     with _quiet():
-        watching = [monitor, *([selection] if selection else []), Progress(not settings.progress, settings.select)]
+        progress = Progress(not settings.progress, settings.select or _shown(method))
+        watching = [monitor, *([selection] if selection else []), progress]
         trainer = _trainer(settings, out, [stop, guard, *watching, save])
     config.batch_size = settings.batch_size = _batch_size(settings, len(indices), trainer.world_size)
     _plan(method, settings, built.optimization, len(indices), trainer.world_size)
@@ -172,10 +179,13 @@ def _fit(config: Namespace, checkpoint: Path | None) -> Run:
         done = (trainer.global_step - begun) * settings.batch_size * trainer.world_size
         chosen = None
         if selection is not None:
-            selection.restore(method.encoder)
+            selection.restore(method.kept)
             chosen = {"by": settings.select, **selection.best}
         facts = Facts(len(indices), trainer.global_step, seconds, done / seconds, chosen)
         export(out, config, method, dataset, facts)
+        if isinstance(method, FineTune):
+            refit(method, views, dataset, indices)
+            save_head(out / "head", method, dataset)
         lines = [monitor.damaged, str(selection or ""), str(diagnose(out)), f"Run: {out}"]
         console.print(escape("\n".join(line for line in lines if line)))
     return Run(out)
@@ -229,6 +239,11 @@ def _sizes(
 Measure = Callable[[], dict[str, float]]
 
 
+def _shown(method: Method) -> str | None:
+    """The metric of val beside the loss, where nothing was chosen to be looked at."""
+    return SHOWN[method.task] if isinstance(method, FineTune) else None
+
+
 def _protocol(config: Namespace, method: Method, views: Views, dataset: Dataset) -> Measure | None:
     """What the plugin measures of the encoder on val, where it has a protocol of its own."""
     part = find_recipe(config.recipe).plugin.protocol
@@ -238,8 +253,16 @@ def _protocol(config: Namespace, method: Method, views: Views, dataset: Dataset)
     return lambda: protocol.measure(method.encoder, views, dataset, "val")
 
 
-def _monitor(settings: Settings, method: Method, views: Views, dataset: Dataset, protocol: Measure | None) -> Monitor:
-    features = OnlineFeatures(method, views, dataset, settings.seed)
+def _monitor(
+    config: Namespace, settings: Settings, method: Method, views: Views, dataset: Dataset, indices: np.ndarray
+) -> Monitor:
+    features: OnlineFeatures
+    if isinstance(method, FineTune):
+        features = answers = OnlineAnswers(method, views, dataset, indices, settings.seed)
+        protocol: Measure | None = answers.measure
+    else:
+        features = OnlineFeatures(method, views, dataset, settings.seed)
+        protocol = _protocol(config, method, views, dataset)
     return Monitor(features, settings.monitor_steps, settings.monitor_epochs, protocol=protocol)
 
 

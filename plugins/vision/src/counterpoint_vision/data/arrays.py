@@ -171,7 +171,7 @@ def _column(
     arrays: Mapping[str, np.ndarray],
     counts: Mapping[str, int],
     names: tuple[str, ...],
-    kind: type[np.generic],
+    kind: type[Any],
     told: str,
     wanted: str,
 ) -> dict[str, np.ndarray] | None:
@@ -187,8 +187,7 @@ def _column(
 
 def _joined(found: Mapping[str, np.ndarray], counts: Mapping[str, int], unknown: float, dtype: type) -> np.ndarray:
     """All parts one after the other, ``unknown`` where a part has none."""
-    parts = [found.get(part, np.full(count, unknown)).astype(dtype) for part, count in counts.items()]
-    return np.concatenate(parts)
+    return np.concatenate([found.get(part, np.full(count, unknown)).astype(dtype) for part, count in counts.items()])
 
 
 def _classes(arrays: Mapping[str, np.ndarray], labels: np.ndarray | None) -> list[str] | None:
