@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from counterpoint.errors import ConfigError, ShapeError
 from counterpoint.objectives import CoreTuning, _tiles, core_tuning, core_tuning_loss, sup_con_loss
-from counterpoint.objectives._positives import Contrast
+from counterpoint.objectives._positives import WeightedContrast
 from counterpoint.objectives.core_tuning import MixDraws
 from learners import HELD_OUT, TRAIN, digits
 
@@ -152,7 +152,7 @@ def test_the_focal_weight_has_a_gradient(logit: float) -> None:
     anchors = torch.tensor([[1.0, logit]], dtype=torch.float64, requires_grad=True)
     candidates = torch.tensor([[9.0, 0.0], [0.0, 1.0], [0.0, 0.0]], dtype=torch.float64)  # itself, positive, negative
     places, classes = torch.zeros(1, dtype=torch.int64), torch.tensor([0, 0, 1])
-    terms = Contrast(anchors, candidates, 1.0, places, classes, focal=True).terms()
+    terms = WeightedContrast(anchors, candidates, 1.0, places, classes, focal=True).terms()
     p = 1 / (1 + math.exp(-logit))
     u = math.log(p)
     assert terms.loss.item() == pytest.approx(-(1 - p) * u)
