@@ -42,9 +42,9 @@ def arm(name: str) -> dict[str, Any]:
     grid = [(*words, "--lr", rate) for rate in RATES]
     if name in CONTRASTIVE:
         grid = [(*options, "--method.objective.weight", weight) for options in grid for weight in WEIGHTS]
-    tried = claims.tunings([Tuning(START, options, TUNING) for options in grid], "val")
+    tried = claims.tunings([Tuning(START, options, TUNING) for options in grid], "val") if len(grid) > 1 else {}
     on_val = {tuning.words: rows["learnt"]["accuracy"] for tuning, rows in tried.items()}
-    best = max(on_val, key=lambda options: on_val[options])
+    best = max(on_val, key=lambda options: on_val[options], default=grid[0])
     finals = claims.tunings([Tuning(START, best, seed) for seed in SEEDS], "test")
     return {
         "command": "counterpoint finetune RUN " + " ".join(best),

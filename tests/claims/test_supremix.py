@@ -41,6 +41,7 @@ ARMS: dict[str, tuple[str, ...]] = {
 FULL = ("--data", "turbofan")
 GAP = (*FULL, "--dataset", "Engines", "--dataset.gap", "true")
 FEW = (*FULL, "--dataset", "Engines", "--dataset.engines", "12")
+HARDER = {"a gap of 50 to 75 cycles": GAP, **({} if claims.SMOKE else {"12 of 80 engines": FEW})}
 COMPARED = ("L1 end to end", "SupCon", "SupReMix")
 
 
@@ -54,6 +55,8 @@ def tune(name: str) -> tuple[tuple[str, ...], dict[str, float]]:
     words = ARMS[name]
     plain = name == "L1 end to end"
     options = [("--lr", rate) for rate in RATES] if plain else [(f"{OWN}temperature", t) for t in TEMPERATURES]
+    if len(options) == 1:
+        return (*words, *options[0]), {}
     found = claims.tunings([Tuning(start(TUNING), (*words, *option), TUNING) for option in options], "val")
     values = {tuning.words: rows["learnt"]["mae"] for tuning, rows in found.items()}
     return min(values, key=lambda words: values[words]), {" ".join(words): value for words, value in values.items()}
@@ -70,13 +73,14 @@ def finals(words: tuple[str, ...], seeds: tuple[int, ...], data: tuple[str, ...]
 def test_supremix_orders_and_predicts_better() -> None:
     result: dict[str, Any] = {"claim": "SupReMix below SupCon and L1 in MAE", "metric": "mae", "seeds": list(SEEDS)}
     chosen, whole = {}, {}
-    for name in ARMS:
+    for name in COMPARED if claims.SMOKE else ARMS:
         chosen[name], tried = tune(name)
         whole[name] = finals(chosen[name], SEEDS)
         result[name] = {"command": " ".join(chosen[name]), "chosen on val": tried, "test": whole[name]}
         claims.write("supremix", result)
-    for title, data in (("a gap of 50 to 75 cycles", GAP), ("12 of 80 engines", FEW)):
-        result[title] = {name: finals(chosen[name], FEW_SEEDS, data) for name in COMPARED}
+    for title, data in HARDER.items():
+        names = COMPARED[-1:] if claims.SMOKE else COMPARED
+        result[title] = {name: finals(chosen[name], FEW_SEEDS, data) for name in names}
         claims.write("supremix", result)
     less = {name: claims.gain(whole[name]["mae"], whole["SupReMix"]["mae"]).difference for name in COMPARED[:2]}
     result["less error than"] = {name: dataclasses.asdict(gain) for name, gain in less.items()}
