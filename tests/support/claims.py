@@ -33,8 +33,11 @@ SMOKE_WORDS = {
     "vision": ("--data", "photographs", "--dataset.train_patches", "40", "--max_steps", "4"),
     "graphrec": ("--data", "clicks.csv", "--max_steps", "4", "--dataset.core", "0", "--batch_size", "64"),
     "multimodal": ("--data", "pairs.csv", "--max_steps", "4", "--batch_size", "16"),
+    "turbofan": ("--data", "invented", "--max_steps", "4", "--batch_size", "16"),
 }
 """What makes a trial of each plugin a matter of seconds, on data that needs no data home."""
+PROGRAMS = {"turbofan": (str(ROOT / "tests" / "support" / "turbofans.py"),)}
+"""What runs a command line, where that is not the installed program: plugins of the tests' own."""
 KNN = "knn[k=20,T=0.07]"
 
 
@@ -66,11 +69,36 @@ class Trial:
         return [*self.words, *smoke, "--seed", str(self.seed), *quiet]
 
     @property
+    def program(self) -> tuple[str, ...]:
+        """What runs its command lines."""
+        return PROGRAMS.get(self.words[0].partition("/")[0], ("-m", "counterpoint.cli"))
+
+    @property
     def folder(self) -> Path:
         """Its run directory."""
         files = [yaml.safe_load((ROOT / word).read_bytes()) for word in self.words if word.endswith(".yaml")]
         name = hashlib.blake2b(json.dumps([*self.options(), *files]).encode(), digest_size=6).hexdigest()
         return _home() / f"{self.words[0].replace('/', '-')}-{self.seed}-{name}"
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """One fine-tuning of a trial's encoder: options of ``counterpoint finetune``, without run, seed and output."""
+
+    start: Trial
+    words: tuple[str, ...]
+    seed: int
+
+    def options(self) -> list[str]:
+        """Every option but run and output directory."""
+        quiet = ["--tensorboard", "false", "--progress", "false", "--threads", "1", "--monitor_epochs", "100000"]
+        return [*self.words, *(["--max_steps", "4"] if SMOKE else []), "--seed", str(self.seed), *quiet]
+
+    @property
+    def folder(self) -> Path:
+        """Its run directory."""
+        told = json.dumps([self.start.folder.name, *self.options()]).encode()
+        return _home() / f"tuned-{self.seed}-{hashlib.blake2b(told, digest_size=6).hexdigest()}"
 
 
 @functools.cache
@@ -96,9 +124,10 @@ MADE = {"clicks.csv": _clicks, "pairs.csv": _pairs}
 def trained(trial: Trial) -> Path:
     """Train, unless it was: the run directory."""
     if (trial.folder / "checkpoints" / "last.ckpt").is_file() and not (trial.folder / "run.json").is_file():
-        _command(["pretrain", "--resume", str(trial.folder)])
+        _command(["pretrain", "--resume", str(trial.folder)], trial.program)
     elif not (trial.folder / "run.json").is_file():
-        _command(["pretrain", *trial.options(), "--out", str(trial.folder), "--overwrite", "--report", "false"])
+        words = ["pretrain", *trial.options(), "--out", str(trial.folder), "--overwrite", "--report", "false"]
+        _command(words, trial.program)
     return trial.folder
 
 
@@ -107,15 +136,46 @@ def measure(trial: Trial, split: str, quick: bool) -> dict[str, Any]:
     path = trial.folder / f"evaluation-{split}.json"
     if not path.is_file():
         trained(trial)
-        _command(["evaluate", str(trial.folder), "--split", split, *(["--quick"] if quick else [])])
+        words = ["evaluate", str(trial.folder), "--split", split, *(["--quick"] if quick else [])]
+        _command(words, trial.program)
     rows = json.loads(path.read_text(encoding="utf-8"))["metrics"]
     run = json.loads((trial.folder / "run.json").read_text(encoding="utf-8"))
     return {"rows": rows, **{key: run.get(key) for key in ("seconds", "steps", "versions", "selected")}}
 
 
-def _command(words: Sequence[str]) -> None:
+def tuned(tuning: Tuning) -> Path:
+    """Fine-tune, unless it was: the run directory, measured on test."""
+    folder = tuning.folder
+    start = trained(tuning.start)
+    if (folder / "checkpoints" / "last.ckpt").is_file() and not (folder / "evaluation-test.json").is_file():
+        _command(["finetune", "--resume", str(folder)], tuning.start.program)
+    elif not (folder / "evaluation-test.json").is_file():
+        words = ["finetune", str(start), *tuning.options(), "--out", str(folder), "--overwrite", "--report", "false"]
+        _command(words, tuning.start.program)
+    return folder
+
+
+def measure_tuned(tuning: Tuning, split: str) -> dict[str, dict[str, float]]:
+    """Fine-tune (unless it was), evaluate on ``split`` (unless it was): row -> metric -> value."""
+    path = tuned(tuning) / f"evaluation-{split}.json"
+    if not path.is_file():
+        _command(["evaluate", str(tuning.folder), "--split", split], tuning.start.program)
+    rows: dict[str, dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))["metrics"]
+    return rows
+
+
+def tunings(wanted: Iterable[Tuning], split: str) -> dict[Tuning, dict[str, dict[str, float]]]:
+    """`measure_tuned` of each, as `measure_all` does it; what they begin with is trained first."""
+    wanted = list(dict.fromkeys(wanted))
+    for start in dict.fromkeys(tuning.start for tuning in wanted):
+        trained(start)
+    return dict(zip(wanted, in_turn(lambda tuning: measure_tuned(tuning, split), wanted)))
+
+
+def _command(words: Sequence[str], program: Sequence[str] = ("-m", "counterpoint.cli")) -> str:
+    """Run a command line; returns what it printed."""
     done = subprocess.run(
-        [sys.executable, "-m", "counterpoint.cli", *words],
+        [sys.executable, *program, *words],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", "COUNTERPOINT_THREADS": "1"},
         capture_output=True,
@@ -123,14 +183,29 @@ def _command(words: Sequence[str]) -> None:
     )
     if done.returncode:
         raise RuntimeError(f"counterpoint {' '.join(words)}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+    return done.stdout
+
+
+def ask(tuning: Tuning, verb: str) -> dict[str, float]:
+    """What the ``verb`` of a program of the tests' own says of a fine-tuned run, as JSON; asked once."""
+    path = tuned(tuning) / f"{verb}.json"
+    if not path.is_file():
+        path.write_text(_command([verb, str(tuning.folder)], tuning.start.program), encoding="utf-8")
+    found: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def measure_all(trials: Iterable[Trial], split: str, quick: bool) -> dict[Trial, dict[str, Any]]:
-    """Measure trials, ``$COUNTERPOINT_JOBS`` (default: one per core) at a time; each trains with one thread."""
+    """Measure trials, see `in_turn`."""
     trials = list(dict.fromkeys(trials))
+    return dict(zip(trials, in_turn(lambda trial: measure(trial, split, quick), trials)))
+
+
+def in_turn(work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    """``work`` on each, ``$COUNTERPOINT_JOBS`` (default: one per core) at a time; each trains with one thread."""
     jobs = int(os.environ.get("COUNTERPOINT_JOBS") or os.cpu_count() or 1)
     with ThreadPoolExecutor(max_workers=jobs) as pool:
-        return dict(zip(trials, pool.map(lambda trial: measure(trial, split, quick), trials)))
+        return list(pool.map(work, items))
 
 
 def choose(grid: Sequence[tuple[str, ...]], seed: int, metric: str = KNN) -> tuple[tuple[str, ...], dict[str, float]]:

@@ -256,12 +256,14 @@ def test_every_public_objective_fits_the_methods_of_its_kind() -> None:
     assert fits == {
         "BPR": [],  # it compares scores
         "DCL": queued,
+        "CoreTuning": [],  # it compares features and calls heads itself: for fine-tuning
         "BarlowTwins": queued,  # which says at the first step that it has no negatives
         "InfoNCE": queued,
         "NTXent": queued,
         "NegativeCosine": ["BYOL"],
         "Sigmoid": queued,
         "SupCon": compared,
+        "SupReMix": compared,
         "SwappedPrediction": ["SwAV"],
         "VICReg": queued,
     }

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from counterpoint.errors import ConfigError, ShapeError
 from counterpoint.objectives import CoreTuning, _tiles, core_tuning, core_tuning_loss, sup_con_loss
-from counterpoint.objectives._positives import Contrast
+from counterpoint.objectives._positives import WeightedContrast
 from counterpoint.objectives.core_tuning import MixDraws
 from learners import HELD_OUT, TRAIN, digits
 
@@ -152,7 +152,7 @@ def test_the_focal_weight_has_a_gradient(logit: float) -> None:
     anchors = torch.tensor([[1.0, logit]], dtype=torch.float64, requires_grad=True)
     candidates = torch.tensor([[9.0, 0.0], [0.0, 1.0], [0.0, 0.0]], dtype=torch.float64)  # itself, positive, negative
     places, classes = torch.zeros(1, dtype=torch.int64), torch.tensor([0, 0, 1])
-    terms = Contrast(anchors, candidates, 1.0, places, classes, focal=True).terms()
+    terms = WeightedContrast(anchors, candidates, 1.0, places, classes, focal=True).terms()
     p = 1 / (1 + math.exp(-logit))
     u = math.log(p)
     assert terms.loss.item() == pytest.approx(-(1 - p) * u)
@@ -302,7 +302,7 @@ def test_options_are_checked(options: dict[str, Any], text: str) -> None:
 
 
 def test_it_learns_classes_and_draws_each_together() -> None:
-    """Real digits: trained for 60 steps, held-out classes are told apart, and are denser than cross-entropy's."""
+    """Real digits: trained for 150 steps, held-out classes are told apart, and are denser than cross-entropy's."""
     images, labels = digits()
 
     def trained(**options: Any) -> tuple[float, float]:
@@ -311,7 +311,7 @@ def test_it_learns_classes_and_draws_each_together() -> None:
         objective = CoreTuning(**options)
         learnt = [p for module in (net, head, projector) for p in module.parameters()]
         optimizer = torch.optim.Adam(learnt, lr=3e-3)
-        for step in range(60):
+        for step in range(150):
             generator = torch.Generator().manual_seed(step)
             index = torch.randint(TRAIN.stop, (64,), generator=generator)
             optimizer.zero_grad()
@@ -325,5 +325,5 @@ def test_it_learns_classes_and_draws_each_together() -> None:
             return (head(features).argmax(1) == labels[HELD_OUT]).float().mean().item(), scatter.item()
 
     accuracy, scatter = trained(weight=1.0)
-    assert accuracy > 0.85
-    assert scatter < 0.8 * trained(weight=0.0, mixing=False)[1]
+    assert accuracy > 0.9
+    assert scatter < trained(weight=0.0, mixing=False)[1]

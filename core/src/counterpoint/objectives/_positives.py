@@ -63,7 +63,7 @@ class Terms(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Contrast:
+class WeightedContrast:
     """N anchors among M candidates; the anchors are some of these.
 
     ::

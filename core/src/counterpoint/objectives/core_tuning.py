@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from counterpoint.errors import ConfigError, ShapeError, message
 from counterpoint.objectives._inputs import check_above, check_at_least, check_choice, check_rows, full_precision
-from counterpoint.objectives._positives import Contrast, Extra, MeanOver, Terms, class_numbers, places_of
+from counterpoint.objectives._positives import Extra, MeanOver, Terms, WeightedContrast, class_numbers, places_of
 from counterpoint.objectives._rows import as_scale, check_ids, name_broken_rows
 from counterpoint.objectives._tiles import INF
 from counterpoint.objectives._unit import unit_rows
@@ -216,7 +216,7 @@ def _paper(
     size = len(labels)
     anchors = embeddings[:size]
     extra = None if rows.pairs is None else _own_mixtures(rows, rows.pairs, embeddings, scale)
-    return Contrast(
+    return WeightedContrast(
         anchors,
         gather(anchors),
         scale,
@@ -253,7 +253,9 @@ def _released(
     size, pure = len(embeddings), gather(rows.pure)
     places = places_of(size, size * world_size(), 1, labels.device)
     classes = class_numbers(None, pure, len(pure), pure.device)
-    return Contrast(embeddings, gather(embeddings), scale, places, classes, focal=focal, mean_over=mean_over).terms()
+    return WeightedContrast(
+        embeddings, gather(embeddings), scale, places, classes, focal=focal, mean_over=mean_over
+    ).terms()
 
 
 def _check(features: Tensor, labels: Tensor) -> None:

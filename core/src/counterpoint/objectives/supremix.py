@@ -15,7 +15,7 @@ from counterpoint.errors import ConfigError, message
 from counterpoint.objectives._contrast import Temperature
 from counterpoint.objectives._inputs import check_above, check_choice
 from counterpoint.objectives._ordinal import Distance, Neighbours, check_targets, levels, magnified
-from counterpoint.objectives._positives import Contrast, Extra, places_of
+from counterpoint.objectives._positives import Extra, WeightedContrast, places_of
 from counterpoint.objectives._rows import as_scale, check_finite, prepare
 from counterpoint.objectives._tiles import INF
 from counterpoint.objectives.base import Objective, Reduction, Result
@@ -127,7 +127,7 @@ def sup_re_mix_loss(
     everyone, values = torch.cat(list(rows.everyone)), values.repeat(views)
     places = places_of(rows.size, rows.total, views, everyone.device)
     mixer = _Mixer(everyone.detach(), values, places, scale, options, Neighbours(values, window), shares)
-    terms = Contrast(
+    terms = WeightedContrast(
         rows.joined,
         everyone,
         scale,
