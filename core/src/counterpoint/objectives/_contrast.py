@@ -1,4 +1,4 @@
-"""What InfoNCE, NT-Xent, DCL and MoCHi share: from positives and negatives' log-sum-exps to the loss; options; temperature."""
+"""What InfoNCE, NT-Xent, DCL, MoCHi share: from positives and negatives' log-sum-exps to the loss; options; temperature."""
 
 from __future__ import annotations
 

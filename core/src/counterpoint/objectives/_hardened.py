@@ -28,7 +28,7 @@ class Hardened(Objective):
         temperature: above 0 (learnable: its start, 0.01 or more).
         warmup: share of the training without hardening, 0 to 1.
         symmetric: every view is the anchor in turn; else only the first. None: only where there is no queue.
-        in_batch: the batch's other samples are negatives; else only the queue's rows are. None: where there is no queue.
+        in_batch: the batch's other samples are negatives. None: only where there is no queue.
         learnable_temperature: learn the logarithm of 1 / temperature, held at 100 or below.
     """
 

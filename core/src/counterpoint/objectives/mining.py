@@ -102,10 +102,11 @@ def largest(scores: Tensor, count: int, *, ordered: bool = True) -> tuple[Tensor
         Values and int64 positions, ``(N, count)`` each.
     """
     width = scores.shape[1]
-    size = math.isqrt(width // count)  # of a group: ranks width / size maxima, then count * size scores
-    if size < 2:
+    if width < 4 * count:
         ranked = scores.topk(count, dim=1, sorted=ordered)
         return ranked.values, ranked.indices
+    # Ranks width / size maxima, then count * size scores; a power of 2 since that divides most queues.
+    size = 1 << (math.isqrt(width // count).bit_length() - 1)
     groups = width // size
     dealt = groups * size
     _, chosen = largest(scores[:, :dealt].view(-1, size, groups).amax(dim=1), count, ordered=False)

@@ -59,8 +59,8 @@ def mochi_loss(
 
     **Several processes.** As `info_nce_loss`; each draws its own mixtures for its own anchors.
 
-    **Cost.** That of `info_nce_loss`, and per anchor the ranking of its scores and ``(mixed + query_mixed) x D``; memory
-    ``O(B (D + hardest + mixed + query_mixed))`` and one block.
+    **Cost.** That of `info_nce_loss`, and per anchor the ranking of its scores and ``(mixed + query_mixed) x D``;
+    memory ``O(B (D + hardest + mixed + query_mixed))`` and one block.
 
     Args:
         embeddings: as in `info_nce_loss`; with a queue ``([query, key])``.
@@ -132,12 +132,12 @@ def _check_count(name: str, value: int, least: int) -> None:
 
 
 class Hard(NamedTuple):
-    """The hardest negatives of each anchor, hardest first.
+    """The hardest negatives of each anchor, in any order.
 
     Attributes:
         pool: ``(M, D)`` unit rows without gradient.
         places: ``(B, N)`` int64, rows of the pool.
-        cosines: ``(B, N)``; -inf from where an anchor has no more negatives.
+        cosines: ``(B, N)``; -inf at the end where an anchor has no more negatives.
     """
 
     pool: Tensor
@@ -193,17 +193,20 @@ class _Miner:
         self.places = torch.empty(len(anchors), count, dtype=torch.int64, device=anchors.device)
 
     def __call__(self, block: Tensor, rows: slice) -> None:
-        self.scores[rows], self.places[rows] = largest(block, self.scores.shape[1])
+        self.scores[rows], self.places[rows] = largest(block, self.scores.shape[1], ordered=False)
 
 
 def _join(pools: Sequence[Tensor], miners: Sequence[_Miner], scale: float, count: int) -> Hard:
     """The hardest of one pool or of two."""
-    if len(pools) == 1:
-        return Hard(pools[0], miners[0].places, miners[0].scores / (scale * LOG2E))
-    scores = torch.cat([miner.scores for miner in miners], dim=1)
-    places = torch.cat([miners[0].places, miners[1].places + len(pools[0])], dim=1)
-    ranked = scores.topk(min(count, scores.shape[1]), dim=1)
-    return Hard(torch.cat(list(pools)), places.gather(1, ranked.indices), ranked.values / (scale * LOG2E))
+    pool, scores, places = pools[0], miners[0].scores, miners[0].places
+    if len(pools) > 1:
+        pool = torch.cat(list(pools))
+        scores = torch.cat([scores, miners[1].scores], dim=1)
+        places = torch.cat([places, miners[1].places + len(pools[0])], dim=1)
+    if len(pools) > 1 or bool((scores == -INF).any()):  # what is missing comes last
+        scores, order = scores.topk(min(count, scores.shape[1]), dim=1)
+        places = places.gather(1, order)
+    return Hard(pool, places, scores / (scale * LOG2E))
 
 
 def mixed_logsumexp(anchors: Tensor, hard: Hard, scale: float | Tensor, recipe: Recipe) -> tuple[Tensor, Tensor]:
@@ -288,7 +291,7 @@ def _mean_mixture(anchors: Tensor, hard: Hard, draws: Draws, weights: Tensor) ->
     """``(B, D)``: the sum of the mixtures, before they were normalised, by ``weights``; 0 where those are NaN."""
     a, b = draws.weight, draws.query_weight
     weights = torch.where(hard.cosines[:, :1] == -INF, 0.0, weights)
-    pairs, queries = weights.split([a.shape[1], b.shape[1]], dim=1)
+    pairs, queries = weights[:, : a.shape[1]], weights[:, a.shape[1] :]
     places = hard.places.gather(1, torch.cat([draws.first, draws.second, draws.parent], dim=1))
     shares = torch.cat([pairs * a, pairs * (1 - a), queries * (1 - b)], dim=1)
     return _weighted_sum(hard.pool, places, shares).addcmul_(anchors, (queries * b).sum(dim=1, keepdim=True))
