@@ -1,4 +1,4 @@
-"""What InfoNCE, NT-Xent, DCL, MoCHi share: from positives and negatives' log-sum-exps to the loss; options; temperature."""
+"""What InfoNCE and its kin share: from positives and negatives' log-sum-exps to the loss; options; temperature."""
 
 from __future__ import annotations
 
@@ -135,7 +135,21 @@ def with_queue(rows: Rows, anchors: Tensor, negative: Tensor | None, scale: floa
         return negative
     pairs = rows.queue_pairs(len(anchors) // rows.size)
     queue = kernel.logsumexp(anchors, rows.queue, scale, pairs=pairs, bound=bound(scale))
-    return queue if negative is None else torch.logaddexp(negative, queue)
+    return queue if negative is None else join([negative, queue])
+
+
+def join(sums: Sequence[Tensor]) -> Tensor:
+    """Log-sum-exp over log-sum-exps of one shape; where all are empty (-inf), so is it, and it takes no gradient.
+
+    (Torch's own functions have a gradient there that is no number.)
+    """
+    if len(sums) == 1:
+        return sums[0]
+    stacked = torch.stack(list(sums))
+    top = stacked.detach().amax(dim=0)
+    empty = top == -math.inf
+    total = (stacked - top.masked_fill(empty, 0.0)).exp().sum(dim=0)
+    return (total.masked_fill(empty, 1.0).log() + top).masked_fill(empty, -math.inf)
 
 
 def bound(scale: float | Tensor) -> float:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from counterpoint.errors import ConfigError, message
 from counterpoint.objectives import kernel, mixing
-from counterpoint.objectives._contrast import PARTS, Options
+from counterpoint.objectives._contrast import PARTS, Options, join
 from counterpoint.objectives._hardened import Hardened, hardened_options
 from counterpoint.objectives._head import Head, PairList
 from counterpoint.objectives._inputs import check_above, no_autocast
@@ -198,8 +198,7 @@ class _Transformed:
         for anchors, other in sides:
             pools = self._pools(other)
             looked_at = looked_at or pools[-1]
-            found = torch.stack([pool.logsumexp(anchors, self._keys(pool), self.scale) for pool in pools])
-            negative.append(found[0] if len(found) == 1 else torch.logsumexp(found, dim=0))
+            negative.append(join([pool.logsumexp(anchors, self._keys(pool), self.scale) for pool in pools]))
         pairs = PairList.of(2, [(0, 1), (1, 0)][: len(sides)])
         joined = torch.cat(moved)
         loss, *parts = kernel.apply(Head, joined, torch.stack(negative), self.scale, None, pairs, False)

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from counterpoint.errors import ConfigError, message
 from counterpoint.objectives import kernel, mixing
-from counterpoint.objectives._contrast import Options, bound, contrast
+from counterpoint.objectives._contrast import Options, bound, contrast, join
 from counterpoint.objectives._hardened import Hardened, hardened_options
 from counterpoint.objectives._inputs import no_autocast
 from counterpoint.objectives._logsumexp import LOG2E
@@ -172,7 +172,7 @@ class _Collect:
         mixtures, cosines = mixed_logsumexp(rows.views[a], hard, scale, self.recipe)
         self.mined.append(hard.cosines)
         self.made.append(cosines)
-        return torch.logsumexp(torch.stack([*found, mixtures]), dim=0)
+        return join([*found, mixtures])
 
     def parts(self) -> dict[str, Tensor]:
         return {"negative_hardest": _mean(self.mined), "negative_mixed": _mean(self.made)}
