@@ -19,6 +19,7 @@ import yaml
 from counterpoint.errors import RunError, message
 from counterpoint.training._remedies import advice
 from counterpoint.training._tables import read_metrics
+from counterpoint.training.scores import volatility
 
 State = Literal[
     "healthy",
@@ -131,6 +132,9 @@ def _numbers(metrics: Metrics, select: str | None) -> dict[str, float]:
         if parts:
             numbers[name] = _mean(parts[-1])
             numbers[f"{name} before"] = _mean(parts[-2]) if len(parts) > 1 else numbers[name]
+    restless = volatility(metrics.get("batch/positive", ()))
+    if restless:
+        numbers["volatility"] = restless[-1][1]
     loss = [value for _, value in metrics.get("train/loss", ())]
     numbers["points"] = len(loss)
     if loss:
@@ -158,6 +162,8 @@ _RECENT = {
     "rank limit": "batch/rank_limit",
     "positive": "batch/positive",
     "negative": "batch/negative",
+    "positive variance": "batch/positive_variance",
+    "negative variance": "batch/negative_variance",
     "duplicates": "batch/duplicates",
     "gradient": "train/grad_norm",
     "val std": "val/std",
@@ -314,6 +320,10 @@ def _healthy(n: dict[str, float]) -> str:
         said.append(f"spread {n['std']:.2f} of 1.00, rank {n['rank']:.0f} of {n['rank limit']:.0f}")
     if "knn" in n:
         said.append(f"kNN {n['knn']:.1%}" + (f" (untrained {n['untrained knn']:.1%})" if "untrained knn" in n else ""))
+    if "positive variance" in n and "negative variance" in n:
+        spread = [f"{n[kind]:.2f} ± {math.sqrt(n[f'{kind} variance']):.2f}" for kind in ("positive", "negative")]
+        jumps = f", volatility {n['volatility']:.3f}" if "volatility" in n else ""
+        said.append(f"scores of positives {spread[0]}{jumps}, of negatives {spread[1]}")
     if n.get("duplicates", 0) > 0.01:
         said.append(f"{n['duplicates']:.0%} of a batch are duplicates")
     return f"Healthy: {'; '.join(said)}."
