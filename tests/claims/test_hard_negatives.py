@@ -15,6 +15,7 @@ import csv
 import dataclasses
 import functools
 import io
+import itertools
 from statistics import fmean
 from typing import Any
 
@@ -63,7 +64,7 @@ def products() -> str:
         packed, cuts, text = found["image_jpeg"], found["image_offset"], io.StringIO()
         lines = csv.writer(text, lineterminator="\n")
         lines.writerow(["path", "label", "split"])
-        for number, (start, stop) in enumerate(zip(cuts, cuts[1:])):
+        for number, (start, stop) in enumerate(itertools.pairwise(cuts)):
             (folder / f"{number}.jpg").write_bytes(packed[start:stop].tobytes())
             lines.writerow([f"{number}.jpg", found["article_type"][number], found["split"][number]])
         table.write_text(text.getvalue(), encoding="utf-8")

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from counterpoint import methods, objectives
 from counterpoint.errors import ConfigError, ShapeError
-from counterpoint.methods import METHODS, Method, SimCLR
+from counterpoint.methods import METHODS, Method, MoCo, SimCLR
 from counterpoint.objectives import (
     DCL,
     BarlowTwins,
@@ -256,6 +256,18 @@ def test_every_public_objective_fits_the_methods_of_its_kind() -> None:
         "SwappedPrediction": ["SwAV"],
         "VICReg": queued,
     }
+
+
+def test_moco_shows_its_monitors_what_its_queries_were_compared_with() -> None:
+    method = MoCo(DigitNet(8), queue_size=64)
+    for step in range(2):
+        batch, views = material(step)
+        told = method(views, batch)
+        assert told.queue is not None and told.pair is not None
+        rows, ids = told.queue
+        expected = batch.content if step == 0 else material(0)[0].content
+        assert torch.equal(ids[:16], expected) and not rows.requires_grad
+        method.after_step()
 
 
 class Told(NTXent):

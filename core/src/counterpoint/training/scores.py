@@ -1,4 +1,4 @@
-"""Cosine scores, positives and negatives apart: do they separate, how far do they spread, how restless are they?
+"""Histograms of cosine scores, positives and negatives apart: do they separate?
 
 One row an epoch and kind in ``<run>/scores.csv``: ``step,epoch,pair`` and 64 counts over [-1, 1]. Counts are whole
 numbers, so that a resumed epoch adds up to exactly what an undisturbed one counts.
@@ -6,8 +6,6 @@ numbers, so that a resumed epoch adds up to exactly what an undisturbed one coun
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +19,6 @@ from counterpoint.training import _tables
 SCORES = "scores.csv"
 BINS = 64
 KINDS = ("positive", "negative", "queue")
-WINDOW = 10
-"""Looks at a batch over which `volatility` is taken."""
 HEADER = ("step", "epoch", "pair", *(f"bin{number}" for number in range(BINS)))
 
 
@@ -104,23 +100,3 @@ def read_scores(run: str | Path) -> list[Histogram]:
             raise _tables.foreign(path, number, row, HEADER)
         histograms.append(Histogram(int(row[0]), int(row[1]), row[2], tuple(map(int, row[3:]))))
     return histograms
-
-
-def volatility(points: Sequence[tuple[int, float]], window: int = WINDOW) -> list[tuple[int, float]]:
-    """How much a mean score jumps from one look to the next: root mean square of its last ``window`` changes.
-
-    A key encoder that moves too fast makes negatives restless, one that moves too slowly positives.
-
-    Args:
-        points: ``(step, mean score)``, as `read_metrics` gives them.
-        window: changes that are averaged.
-
-    Returns:
-        ``(step, volatility)`` from the second look on.
-    """
-    changes = [(after[0], (after[1] - before[1]) ** 2) for before, after in itertools.pairwise(points)]
-    found = []
-    for number, (step, _) in enumerate(changes, start=1):
-        last = [square for _, square in changes[max(0, number - window) : number]]
-        found.append((step, math.sqrt(sum(last) / len(last))))
-    return found

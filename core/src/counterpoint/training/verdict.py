@@ -19,7 +19,7 @@ import yaml
 from counterpoint.errors import RunError, message
 from counterpoint.training._remedies import advice
 from counterpoint.training._tables import read_metrics
-from counterpoint.training.scores import volatility
+from counterpoint.training.volatility import volatility
 
 State = Literal[
     "healthy",

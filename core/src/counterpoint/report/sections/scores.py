@@ -5,7 +5,7 @@ from __future__ import annotations
 from counterpoint.report.charts import Line, LineChart, Ridges
 from counterpoint.report.context import Context, Metrics, Missing
 from counterpoint.report.section import Grid, HasHtml, Section
-from counterpoint.training.scores import WINDOW, volatility
+from counterpoint.training.volatility import WINDOW, volatility
 
 LEAD = (
     "Cosine scores between two views of one sample, and between views of different samples. "
