@@ -48,6 +48,7 @@ FALLING = 0.002  # of the chance level, from one fifth of the run to the next: n
 NOISE = 3  # standard errors: a difference of two means that is smaller is none
 SEPARATED = 0.01  # mean cosine of positives over that of negatives: 0 where views of a sample share nothing
 EQUAL = 0.9  # mean cosine of negatives: above it, positives that are not separated mean that all scores are equal
+APART = 1.3  # times the distance of positives and negatives at first, in standard deviations: they have come apart
 WORSE = 1.2  # times the chance level: worse than knowing nothing; a loss this high has blown up
 BETTER = 1.5  # times the untrained encoder's value of the metric that chooses the epoch: then it learns, whatever else
 PARTS = 5  # a run's points are compared fifth by fifth
@@ -132,6 +133,7 @@ def _numbers(metrics: Metrics, select: str | None) -> dict[str, float]:
         if parts:
             numbers[name] = _mean(parts[-1])
             numbers[f"{name} before"] = _mean(parts[-2]) if len(parts) > 1 else numbers[name]
+    numbers |= _apart(metrics)
     restless = volatility(metrics.get("batch/positive", ()))
     if restless:
         numbers["volatility"] = restless[-1][1]
@@ -152,6 +154,16 @@ def _numbers(metrics: Metrics, select: str | None) -> dict[str, float]:
         numbers["selected"] = max(value for _, value in metrics[f"val/{select}"])
         numbers["untrained selected"] = metrics[f"untrained/{select}"][-1][1]
     return numbers
+
+
+def _apart(metrics: Metrics) -> dict[str, float]:
+    """How many standard deviations of the negatives' scores lie between positives and negatives, at first and now."""
+    names = ("batch/positive", "batch/negative", "batch/negative_variance")
+    points = [dict(metrics.get(name, ())) for name in names]
+    steps = sorted(points[0].keys() & points[1].keys() & points[2].keys())
+    apart = [(points[0][s] - points[1][s]) / math.sqrt(points[2][s]) for s in steps if points[2][s] > 0]
+    parts = _fifths([value for value in apart if math.isfinite(value)])
+    return {"apart at first": _mean(parts[0]), "apart": _mean(parts[-1])} if parts else {}
 
 
 _RECENT = {
@@ -266,6 +278,8 @@ def _flat(n: dict[str, float]) -> Found:
         return None
     if n["fall"] > max(NOISE * n["noise"], FALLEN * n["chance"]):
         return None
+    if _gain(n) > 2 * _knn_error(n) or n.get("apart", 0.0) > max(APART * n.get("apart at first", 0.0), SEPARATED):
+        return None  # the loss stays since the task grows harder (MoCHi), not since nothing is learnt
     return _held_against(n, f"the loss is {n['loss']:.2f}, chance is {n['chance']:.2f}, and it does not fall")
 
 
