@@ -48,7 +48,7 @@ FALLING = 0.002  # of the chance level, from one fifth of the run to the next: n
 NOISE = 3  # standard errors: a difference of two means that is smaller is none
 SEPARATED = 0.01  # mean cosine of positives over that of negatives: 0 where views of a sample share nothing
 EQUAL = 0.9  # mean cosine of negatives: above it, positives that are not separated mean that all scores are equal
-APART = 1.3  # times the distance of positives and negatives at first, in standard deviations: they have come apart
+APART = 0.5  # standard deviations by which positives and negatives have come apart since the first fifth of the run
 WORSE = 1.2  # times the chance level: worse than knowing nothing; a loss this high has blown up
 BETTER = 1.5  # times the untrained encoder's value of the metric that chooses the epoch: then it learns, whatever else
 PARTS = 5  # a run's points are compared fifth by fifth
@@ -278,7 +278,7 @@ def _flat(n: dict[str, float]) -> Found:
         return None
     if n["fall"] > max(NOISE * n["noise"], FALLEN * n["chance"]):
         return None
-    if _gain(n) > 2 * _knn_error(n) or n.get("apart", 0.0) > max(APART * n.get("apart at first", 0.0), SEPARATED):
+    if _gain(n) > 2 * _knn_error(n) or n.get("apart", 0.0) > n.get("apart at first", 0.0) + APART:
         return None  # the loss stays since the task grows harder (MoCHi), not since nothing is learnt
     return _held_against(n, f"the loss is {n['loss']:.2f}, chance is {n['chance']:.2f}, and it does not fall")
 
