@@ -278,7 +278,7 @@ def _flat(n: dict[str, float]) -> Found:
         return None
     if n["fall"] > max(NOISE * n["noise"], FALLEN * n["chance"]):
         return None
-    if _gain(n) > 2 * _knn_error(n) or n.get("apart", 0.0) > n.get("apart at first", 0.0) + APART:
+    if n.get("apart", 0.0) > n.get("apart at first", 0.0) + APART:
         return None  # the loss stays since the task grows harder (MoCHi), not since nothing is learnt
     return _held_against(n, f"the loss is {n['loss']:.2f}, chance is {n['chance']:.2f}, and it does not fall")
 
