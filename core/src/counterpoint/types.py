@@ -124,9 +124,12 @@ class Step:
         pair: two ``(B, D)`` detached embeddings of the same samples, for the monitors.
         chance: the loss of a model that has learnt nothing, e.g. ``log(candidates)``; None where
             the objective has no such level.
+        queue: rows ``(M, D)`` of a memory that the first of the pair was compared with, and their content ids ``(M,)``;
+            for the monitors, None where the method has none.
     """
 
     loss: Tensor
     parts: Mapping[str, Tensor] = field(default_factory=dict)
     pair: tuple[Tensor, Tensor] | None = None
     chance: float | None = None
+    queue: tuple[Tensor, Tensor] | None = None

@@ -308,3 +308,14 @@ def test_autocast_changes_nothing(name: str, size: int) -> None:
         found.append((loss.detach(), *torch.autograd.grad(loss, views)))
     assert found[1][0].dtype == torch.float32
     assert all(torch.equal(a, b) for a, b in zip(*found))
+
+
+def test_an_anchor_without_a_negative_in_batch_or_queue_takes_no_gradient() -> None:
+    """Everything is of its own content: its term is 0, and the gradient a number."""
+    ids = torch.tensor([1, 1, 1])
+    for objective in (InfoNCE(0.2), NTXent(0.2), DCL(0.2)):
+        views = [torch.randn(3, 4, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+        result = objective(views, ids, torch.randn(2, 4), torch.tensor([1, 1]))
+        result.loss.backward()
+        assert result.loss == 0
+        assert not any(view.grad.any() for view in views)

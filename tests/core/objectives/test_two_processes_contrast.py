@@ -21,7 +21,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from counterpoint.errors import ShapeError
-from counterpoint.objectives import DCL, InfoNCE, NTXent, Objective, Result, Sigmoid, SupCon
+from counterpoint.objectives import DCL, FeatureTransform, InfoNCE, MoCHi, NTXent, Objective, Result, Sigmoid, SupCon
 from counterpoint.objectives.core_tuning import CoreTuning, MixDraws, core_tuning_loss
 from counterpoint.objectives.supremix import SupReMix, sup_re_mix_loss
 
@@ -91,6 +91,10 @@ def classified(objective: CoreTuning, views: list[Tensor], share: slice) -> Resu
     return call(pairing=objective.pairing, weight=objective.weight, temperature=0.3, draws=draws)
 
 
+# Each process draws mixtures of its own; of the hardest negative with itself, and with next to nothing of the anchor,
+# there is only one.
+ONE_MIXTURE = {"hardest": 1, "mixed": 3, "query_mixed": 2, "query_share": 1e-12}
+
 CASES: dict[str, tuple[Callable[[], Objective], Call]] = {
     "NTXent": (lambda: NTXent(0.3), two),
     "NTXent, three views": (lambda: NTXent(0.3, learnable_temperature=True), plain),
@@ -109,6 +113,14 @@ CASES: dict[str, tuple[Callable[[], Objective], Call]] = {
     "DCLW": (lambda: DCL(0.3, pos_weight="neg_vmf"), two),
     "DCLW, three views, gradient of the weight": (lambda: DCL(0.3, "neg_vmf", weight_gradient=True), plain),
     "DCL, queue only": (lambda: DCL(0.3, in_batch=False), queued),
+    "MoCHi": (lambda: MoCHi(0.3, **ONE_MIXTURE, learnable_temperature=True), two),
+    "MoCHi, three views, duplicates": (lambda: MoCHi(0.3, **ONE_MIXTURE), duplicates),
+    "MoCHi, duplicates, queue": (lambda: MoCHi(0.3, **ONE_MIXTURE, in_batch=True), queued_ids),
+    "MoCHi, queue only": (lambda: MoCHi(0.3, **ONE_MIXTURE), queued),
+    "feature transformation": (lambda: FeatureTransform(0.3, learnable_temperature=True), two),
+    "feature transformation, three views, duplicates": (lambda: FeatureTransform(0.3), duplicates),
+    "feature transformation, duplicates, queue": (lambda: FeatureTransform(0.3, in_batch=True), queued_ids),
+    "feature transformation, queue only": (lambda: FeatureTransform(0.3), queued),
     "SupCon, no labels": (lambda: SupCon(0.3), plain),
     "SupCon": (lambda: SupCon(0.3, learnable_temperature=True), labelled),
     "SupCon, duplicates, queue": (lambda: SupCon(0.3), labelled_duplicates),
@@ -118,7 +130,7 @@ CASES: dict[str, tuple[Callable[[], Objective], Call]] = {
     "Sigmoid": (lambda: Sigmoid(0.3, bias=-2.0), two),
     "Sigmoid, three views, duplicates, queue": (lambda: Sigmoid(0.3, bias=-2.0), queued_ids),
 }
-COUPLED = [name for name in CASES if name not in ("MoCo v2", "MoCo v2, smoothed", "DCL, queue only")]
+COUPLED = [name for name in CASES if name not in ("MoCo v2", "MoCo v2, smoothed") and "queue only" not in name]
 
 
 def inputs(batch: int = BATCH) -> Tensor:

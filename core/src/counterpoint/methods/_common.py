@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from counterpoint import objectives
 from counterpoint.errors import ConfigError, ShapeError, message
 from counterpoint.objectives import Objective, Result
+from counterpoint.objectives.base import Parts
 from counterpoint.types import View
 
 
@@ -48,10 +49,10 @@ def require(method: nn.Module, objective: Objective, *arguments: str) -> None:
 
 
 def mean(results: Sequence[Result]) -> Result:
-    """Mean loss and mean parts of several directions."""
+    """Mean loss and mean parts of several directions; the parts when one is read."""
     loss = torch.stack([result.loss for result in results]).mean()
-    parts = {name: torch.stack([result.parts[name] for result in results]).mean() for name in results[0].parts}
-    return Result(loss, parts)
+    told = [result.parts for result in results]
+    return Result(loss, Parts(lambda: {name: torch.stack([parts[name] for parts in told]).mean() for name in told[0]}))
 
 
 def global_views(method: nn.Module, views: Sequence[View]) -> int:

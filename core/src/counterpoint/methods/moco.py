@@ -64,12 +64,12 @@ class MoCo(MomentumMethod):
         """Query against key and queue."""
         queries, keys = self._queries_and_keys(views[:2])
         results = []
-        for query, key in zip(queries, keys):
-            rows, ids = self._negatives(key, batch.content)
+        negatives = [self._negatives(key, batch.content) for key in keys]
+        for query, key, (rows, ids) in zip(queries, keys, negatives):
             results.append(self.objective((query, key), batch.content, negatives=rows, negative_ids=ids))
         self._keys = (keys, batch.content)
         result, chance = mean(results), self.objective.chance(self.global_rows(batch))
-        return Step(result.loss, result.parts, detached(queries[0], keys[0]), chance)
+        return Step(result.loss, result.parts, detached(queries[0], keys[0]), chance, negatives[0])
 
     def _queries_and_keys(self, views: list[View]) -> tuple[list[Tensor], list[Tensor]]:
         """Queries and, in the order of the queries, the unit keys of the other view."""

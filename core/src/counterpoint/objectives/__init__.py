@@ -7,8 +7,11 @@ from counterpoint.objectives.core_tuning import CoreTuning, core_tuning_loss
 from counterpoint.objectives.cosine import NegativeCosine, negative_cosine
 from counterpoint.objectives.dcl import DCL, dcl_loss
 from counterpoint.objectives.dino import SelfDistillation, self_distillation
+from counterpoint.objectives.feature_transform import FeatureTransform, feature_transform_loss
 from counterpoint.objectives.gather import gather
 from counterpoint.objectives.info_nce import InfoNCE, info_nce_loss
+from counterpoint.objectives.mining import hardest, hardest_pairs
+from counterpoint.objectives.mochi import MoCHi, mochi_loss
 from counterpoint.objectives.nt_xent import NTXent, nt_xent_loss
 from counterpoint.objectives.sigmoid import Sigmoid, sigmoid_loss
 from counterpoint.objectives.sinkhorn import sinkhorn
@@ -22,7 +25,9 @@ __all__ = [
     "DCL",
     "BarlowTwins",
     "CoreTuning",
+    "FeatureTransform",
     "InfoNCE",
+    "MoCHi",
     "NTXent",
     "NegativeCosine",
     "Objective",
@@ -38,8 +43,12 @@ __all__ = [
     "bpr_loss",
     "core_tuning_loss",
     "dcl_loss",
+    "feature_transform_loss",
     "gather",
+    "hardest",
+    "hardest_pairs",
     "info_nce_loss",
+    "mochi_loss",
     "negative_cosine",
     "nt_xent_loss",
     "self_distillation",
