@@ -3,6 +3,7 @@
 from counterpoint.objectives.barlow_twins import BarlowTwins, barlow_twins_loss
 from counterpoint.objectives.base import Objective, Reduction, Result
 from counterpoint.objectives.bpr import BPR, bpr_loss
+from counterpoint.objectives.cacr import CACR, cacr_loss
 from counterpoint.objectives.cosine import NegativeCosine, negative_cosine
 from counterpoint.objectives.dcl import DCL, dcl_loss
 from counterpoint.objectives.dino import SelfDistillation, self_distillation
@@ -17,6 +18,7 @@ from counterpoint.objectives.vicreg import VICReg, vicreg_loss
 
 __all__ = [
     "BPR",
+    "CACR",
     "DCL",
     "BarlowTwins",
     "InfoNCE",
@@ -32,6 +34,7 @@ __all__ = [
     "VICReg",
     "barlow_twins_loss",
     "bpr_loss",
+    "cacr_loss",
     "dcl_loss",
     "gather",
     "info_nce_loss",
