@@ -144,7 +144,7 @@ def test_gradients_are_those_of_the_value(cost: str) -> None:
 
 
 def test_slope_by_a_distance() -> None:
-    """``p (1 + t (d - mean))`` of the positives, ``- q (1 - t (d - mean))`` of the negatives; held: ``p`` and ``- q``."""
+    """``p (1 + t (d - mean))`` of positives, ``- q (1 - t (d - mean))`` of negatives; held: ``p`` and ``- q``."""
     anchor = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
     others = unit(torch.randn(4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
     views = [torch.stack([anchor, -anchor])] + [torch.stack([o, o.flip(0)]) for o in others]
