@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import lightning
 import pytest
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from counterpoint import methods, objectives
@@ -19,6 +22,7 @@ from counterpoint.objectives import (
     NegativeCosine,
     NTXent,
     Objective,
+    Result,
     Sigmoid,
     SupCon,
     VICReg,
@@ -252,3 +256,26 @@ def test_every_public_objective_fits_the_methods_of_its_kind() -> None:
         "SwappedPrediction": ["SwAV"],
         "VICReg": queued,
     }
+
+
+class Told(NTXent):
+    """Notes the progress that it is told."""
+
+    def __init__(self) -> None:
+        super().__init__(0.2)
+        self.heard: list[float] = []
+
+    def forward(self, embeddings: Sequence[Tensor], *args: Any) -> Result:
+        self.heard.append(self.progress)
+        return super().forward(embeddings, *args)
+
+
+def test_an_objective_is_told_how_much_of_the_training_is_done() -> None:
+    objective = Told()
+    method = SimCLR(DigitNet(8), objective)
+    method(*reversed(material()))
+    method.total_steps = 4
+    for _ in range(6):
+        method(*reversed(material()))
+        method.after_step()
+    assert objective.heard == [0.0, 0.0, 0.25, 0.5, 0.75, 1.0, 1.0]

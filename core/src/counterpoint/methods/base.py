@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from counterpoint.errors import ConfigError, ShapeError, message
 from counterpoint.nn import rows
 from counterpoint.nn.chunks import encode_in_chunks
+from counterpoint.objectives import Objective
 from counterpoint.objectives.gather import world_size
 from counterpoint.parts import Encoder
 from counterpoint.types import Batch, Encoding, Step, View
@@ -91,8 +92,15 @@ class Method(lightning.LightningModule, ABC):
         """
 
     def forward(self, views: list[View], batch: Batch) -> Step:
-        """Check the views, take the `step`, and keep what it told as ``last_step`` (without the graph)."""
+        """Check the views, take the `step`, and keep what it told as ``last_step`` (without the graph).
+
+        Every objective is told how much of the training is done (0 where its length is unknown).
+        """
         self.check(views, batch)
+        progress = min(1.0, int(self.steps) / self.total_steps) if self.total_steps else 0.0
+        for module in self.modules():
+            if isinstance(module, Objective):
+                module.progress = progress
         step = self.step(views, batch)
         self.last_step = replace(step, loss=step.loss.detach())
         return step

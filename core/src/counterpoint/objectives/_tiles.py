@@ -13,6 +13,7 @@ SMALL = (
     1 << 20
 )  # up to this many pairs a whole step is one function (see `_small`), with a few more matrices of that size
 CPU_TILE = 512  # 512 x 512 float32 = 1 MiB: the tile stays in a core's second-level cache
+CPU_BLOCK = 1 << 20  # pairs of a block of whole rows: fewer rows would read the candidates too often
 DEVICE_TILE = 4096  # elsewhere a launch costs more than the memory of a larger tile
 LISTED = 1 << 16  # from here on a sorted list of the left-out pairs beats comparing keys
 INF = float("inf")
@@ -50,6 +51,11 @@ def tile_shape(n: int, m: int, tile: int | None, device: torch.device) -> tuple[
             return max(n, 1), max(m, 1)
         tile = CPU_TILE if device.type == "cpu" else DEVICE_TILE
     return min(tile, max(n, 1)), min(tile, max(m, 1))
+
+
+def row_block(m: int, device: torch.device) -> int:
+    """Rows of a block that has all ``m`` columns, for what must see a whole row at once."""
+    return max(1, (CPU_BLOCK if device.type == "cpu" else DEVICE_TILE * DEVICE_TILE) // max(m, 1))
 
 
 def blocks(n: int, size: int) -> list[slice]:
