@@ -7,7 +7,9 @@ from counterpoint.objectives.cacr import CACR, cacr_loss
 from counterpoint.objectives.cosine import NegativeCosine, negative_cosine
 from counterpoint.objectives.dcl import DCL, dcl_loss
 from counterpoint.objectives.dino import SelfDistillation, self_distillation
+from counterpoint.objectives.gates import PairGate
 from counterpoint.objectives.gather import gather
+from counterpoint.objectives.hydra import Hydra, hydra_loss, sample_partners
 from counterpoint.objectives.info_nce import InfoNCE, info_nce_loss
 from counterpoint.objectives.nt_xent import NTXent, nt_xent_loss
 from counterpoint.objectives.sigmoid import Sigmoid, sigmoid_loss
@@ -21,10 +23,12 @@ __all__ = [
     "CACR",
     "DCL",
     "BarlowTwins",
+    "Hydra",
     "InfoNCE",
     "NTXent",
     "NegativeCosine",
     "Objective",
+    "PairGate",
     "Reduction",
     "Result",
     "SelfDistillation",
@@ -37,9 +41,11 @@ __all__ = [
     "cacr_loss",
     "dcl_loss",
     "gather",
+    "hydra_loss",
     "info_nce_loss",
     "negative_cosine",
     "nt_xent_loss",
+    "sample_partners",
     "self_distillation",
     "sigmoid_loss",
     "sinkhorn",
