@@ -31,9 +31,14 @@ class Setting(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """Who is a positive and who a negative, by the queries' classes and partners ``(n,)`` and the keys' classes ``(M,)``.
+    """Who is a positive and who a negative.
 
-    Ids as in `hydra_loss`.
+    Attributes:
+        labels: ``(n,)`` classes of the queries.
+        partners: ``(n,)`` their partners.
+        known: ``(M,)`` classes of the keys.
+        ids: ``(n,)`` content ids of the queries, or None.
+        key_ids: ``(M,)`` of the keys, or None.
     """
 
     labels: Tensor

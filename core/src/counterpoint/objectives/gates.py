@@ -74,7 +74,7 @@ class PairGate(nn.Module):
         if first.dim() != 1 or first.shape != second.shape:
             found = f"{tuple(first.shape)} and {tuple(second.shape)}"
             raise ShapeError(message("classes of a pair", found, "(N,) and (N,)"))
-        for name in torch.cat([first, second]).unique()[[0, -1]].tolist() if len(first) else []:
+        for name in map(int, torch.aminmax(torch.cat([first, second]))) if len(first) else ():
             if not 0 <= name < self.classes:
                 todo = "Set classes to the number of classes in the data."
                 raise ShapeError(message("class", name, f"from 0 to {self.classes - 1}", todo))

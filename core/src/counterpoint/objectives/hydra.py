@@ -109,7 +109,7 @@ def _loss(rows: Rows, labels: Tensor, partners: Tensor, setting: Setting, pairs:
     # What this process's sum is divided by, whatever its own number.
     share = everyone[0].clamp(min=1).to(rows.joined.dtype) / world_size()
     if not len(chosen):  # a loss that is 0 and yet takes part in the exchange of gradients
-        nothing = (torch.stack(list(rows.everyone)).sum() + setting.gates.sum()) * 0.0
+        nothing = (torch.stack(list(rows.everyone)).sum() + setting.gates.sum() + setting.scale + setting.ungated) * 0.0
         return Result(nothing, dict.fromkeys(("positive", "p_positive", "asked", "chance"), nothing.detach()))
     mine = setting._replace(gates=setting.gates[chosen])
     rule = Rule(labels[chosen], partners[chosen], known, None if rows.ids is None else rows.ids[chosen], rows.all_ids)
