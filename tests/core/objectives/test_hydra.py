@@ -180,6 +180,7 @@ def test_a_closed_dimension_is_not_seen() -> None:
     loss = hydra_loss(z, LABELS, PARTNERS, gates).loss
     narrow = hydra_loss([view[:, seen] for view in z], LABELS, PARTNERS, gates[:, seen]).loss
     agree(loss, narrow, z)
+    loss = hydra_loss(z, LABELS, PARTNERS, gates).loss
     swapped = [view[:, [0, 3, 2, 1, 4]] for view in z]
     torch.testing.assert_close(hydra_loss(swapped, LABELS, PARTNERS, gates).loss, loss)
     for gradient in torch.autograd.grad(loss, z):
