@@ -46,10 +46,10 @@ def apart() -> tuple[str, str]:
         data = ImageArrays(WHOLE)
         labels, splits = np.asarray(data.labels), data.splits()
         for place, first, last in ((places[0], 0, SEEN), (places[1], SEEN, CLASSES)):
-            of_these = {
-                part: rows[(labels[rows] >= first) & (labels[rows] < last)] for part, rows in data.splits().items()
-            }
-            claims.write_images(place, data, of_these, labels - first)
+            inside = (labels >= first) & (labels < last)
+            claims.write_images(
+                place, data, {part: rows[inside[rows]] for part, rows in splits.items()}, labels - first
+            )
     return str(places[0]), str(places[1])
 
 
