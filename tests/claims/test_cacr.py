@@ -40,7 +40,7 @@ TWO = "--views.views 2 --epochs 15"
 
 
 def imbalanced() -> str:
-    """The training images of class i of C thinned to a share of (i + 1) / C, with the same val; made once."""
+    """The training images of class i of C thinned to a share of (i + 1) / C, the rest as it is; made once."""
     if claims.SMOKE:
         return BALANCED
     place = claims.place("imbalanced") / "imbalanced.npz"
@@ -49,7 +49,7 @@ def imbalanced() -> str:
         splits, labels = data.splits(), np.asarray(data.labels)
         classes = [splits["train"][labels[splits["train"]] == c] for c in range(10)]
         thin = [rng.permutation(rows)[: round(len(rows) * (c + 1) / 10)] for c, rows in enumerate(classes)]
-        claims.write_images(place, data, {"train": np.concatenate(thin), "val": splits["val"]}, labels)
+        claims.write_images(place, data, {**splits, "train": np.concatenate(thin)}, labels)
     return str(place)
 
 
