@@ -253,7 +253,7 @@ def test_every_argument_of_a_preset_is_typed_for_the_command_line():
 
 
 @pytest.mark.parametrize("preset", [SimCLRViews, MoCoViews])
-def test_as_many_views_as_are_asked_for(preset) -> None:
+def test_as_many_views_as_are_asked_for(picture, preset):
     views = preset(size=8, views=5)(batch_of(picture(3, 12, 12)), seeded())
     assert [tuple(view.data.shape) for view in views] == [(3, 3, 8, 8)] * 5
     assert all(not torch.equal(a.data, b.data) for a, b in itertools.pairwise(views))
