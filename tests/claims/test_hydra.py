@@ -74,7 +74,7 @@ def arm(name: str, data: str, classes: int, rate: str, measured: str | None = No
 
 
 def test_a_subspace_for_each_pair_of_classes() -> None:
-    names = list(ARMS)[:3] if claims.SMOKE else list(ARMS)
+    names = ["arbitrary"] if claims.SMOKE else list(ARMS)
     result: dict[str, Any] = {"claim": "gated above open pairs of classes", "seeds": list(SEEDS), "tuning seed": TUNING}
     rates, arms, transfer = {}, {}, {}
     result |= {"chosen on val": {}, "arms": arms, "unseen classes": transfer}
