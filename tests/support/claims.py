@@ -131,12 +131,17 @@ def trained(trial: Trial) -> Path:
     return trial.folder
 
 
-def measure(trial: Trial, split: str, quick: bool) -> dict[str, Any]:
-    """Train (unless it was), evaluate on ``split`` (unless it was): rows of metrics, and facts of the training."""
-    path = trial.folder / f"evaluation-{split}.json"
+def measure(trial: Trial, split: str, quick: bool, data: str | None = None) -> dict[str, Any]:
+    """Train (unless it was), evaluate on ``split`` (unless it was): rows of metrics, and facts of the training.
+
+    ``data``: other data than those of the training, by which it is measured (not in a smoke run).
+    """
+    other = None if SMOKE else data
+    path = trial.folder / f"evaluation-{split}{'' if other is None else '-' + Path(other).stem}.json"
     if not path.is_file():
         trained(trial)
-        words = ["evaluate", str(trial.folder), "--split", split, *(["--quick"] if quick else [])]
+        words = [] if other is None else ["--data", other, "--out", str(path)]
+        words = ["evaluate", str(trial.folder), "--split", split, *words, *(["--quick"] if quick else [])]
         _command(words, trial.program)
     rows = json.loads(path.read_text(encoding="utf-8"))["metrics"]
     run = json.loads((trial.folder / "run.json").read_text(encoding="utf-8"))
@@ -195,10 +200,12 @@ def ask(tuning: Tuning, verb: str) -> dict[str, float]:
     return found
 
 
-def measure_all(trials: Iterable[Trial], split: str, quick: bool) -> dict[Trial, dict[str, Any]]:
+def measure_all(
+    trials: Iterable[Trial], split: str, quick: bool, data: str | None = None
+) -> dict[Trial, dict[str, Any]]:
     """Measure trials, see `in_turn`."""
     trials = list(dict.fromkeys(trials))
-    return dict(zip(trials, in_turn(lambda trial: measure(trial, split, quick), trials)))
+    return dict(zip(trials, in_turn(lambda trial: measure(trial, split, quick, data), trials)))
 
 
 def in_turn(work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
@@ -216,9 +223,11 @@ def choose(grid: Sequence[tuple[str, ...]], seed: int, metric: str = KNN) -> tup
     return best, {" ".join(words): value for words, value in values.items()}
 
 
-def finals(words: tuple[str, ...], seeds: Sequence[int], *, quick: bool = False) -> list[dict[str, Any]]:
-    """The chosen options over ``seeds``, measured on *test*; ``quick``: the kNN only."""
-    found = measure_all([Trial(words, seed) for seed in seeds], "test", quick)
+def finals(
+    words: tuple[str, ...], seeds: Sequence[int], *, quick: bool = False, data: str | None = None
+) -> list[dict[str, Any]]:
+    """The chosen options over ``seeds``, measured on *test* (of ``data``); ``quick``: the kNN only."""
+    found = measure_all([Trial(words, seed) for seed in seeds], "test", quick, data)
     return [found[Trial(words, seed)] for seed in seeds]
 
 
@@ -255,3 +264,14 @@ def mean_logged(words: tuple[str, ...], seed: int, metric: str) -> float:
 def curve(words: tuple[str, ...], seed: int, metric: str) -> list[tuple[int, float]]:
     """``(step, value)`` of what a trained trial's ``metrics.csv`` holds of ``metric``."""
     return [*read_metrics(Trial(words, seed).folder).get(metric, ())]
+
+
+def write_images(place: Path, data: Any, parts: dict[str, Any], labels: Any) -> None:
+    """Write an archive of some of a vision dataset's images: ``parts`` split -> rows; ``labels`` of all rows."""
+    import numpy as np
+
+    arrays = {}
+    for part, rows in parts.items():
+        images = data.batch(rows.tolist()).data["image"]
+        arrays |= {f"{part}_images": images.permute(0, 2, 3, 1).numpy(), f"{part}_labels": labels[rows]}
+    np.savez(place, **arrays)

@@ -21,7 +21,19 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from counterpoint.errors import ShapeError
-from counterpoint.objectives import DCL, FeatureTransform, InfoNCE, MoCHi, NTXent, Objective, Result, Sigmoid, SupCon
+from counterpoint.objectives import (
+    CACR,
+    DCL,
+    FeatureTransform,
+    Hydra,
+    InfoNCE,
+    MoCHi,
+    NTXent,
+    Objective,
+    Result,
+    Sigmoid,
+    SupCon,
+)
 from counterpoint.objectives.core_tuning import CoreTuning, MixDraws, core_tuning_loss
 from counterpoint.objectives.supremix import SupReMix, sup_re_mix_loss
 
@@ -95,6 +107,11 @@ def classified(objective: CoreTuning, views: list[Tensor], share: slice) -> Resu
 # there is only one.
 ONE_MIXTURE = {"hardest": 1, "mixed": 3, "query_mixed": 2, "query_share": 1e-12}
 
+
+def paired(objective: Hydra, views: list[Tensor], share: slice) -> Result:
+    return objective(views, IDS[share], labels=LABELS[share])
+
+
 CASES: dict[str, tuple[Callable[[], Objective], Call]] = {
     "NTXent": (lambda: NTXent(0.3), two),
     "NTXent, three views": (lambda: NTXent(0.3, learnable_temperature=True), plain),
@@ -129,6 +146,17 @@ CASES: dict[str, tuple[Callable[[], Objective], Call]] = {
     "Core-tuning, released": (lambda: CoreTuning(weight=2.0, pairing="released"), classified),
     "Sigmoid": (lambda: Sigmoid(0.3, bias=-2.0), two),
     "Sigmoid, three views, duplicates, queue": (lambda: Sigmoid(0.3, bias=-2.0), queued_ids),
+    "CACR, three views": (lambda: CACR(), plain),
+    "CACR, three views, duplicates, queue": (lambda: CACR(detach_weights=False), queued_ids),
+    "CACR, debiased": (lambda: CACR(debias=0.1, symmetric=False), duplicates),
+    "CACR, Gaussian": (lambda: CACR(cost="rbf", detach_weights=False), duplicates),
+    "CACR, Gaussian, plan": (lambda: CACR(cost="rbf"), queued_ids),
+    "CACR, cross-entropy": (lambda: CACR(5.0, 2.5, cost="info_nce"), plain),
+    "Hydra": (lambda: Hydra(2, WIDTH, "identical", norm=False), paired),
+    "Hydra, gates of each class": (
+        lambda: Hydra(2, WIDTH, "identical", "before", "product", norm=False, ungated=0.5, instance=0.5),
+        paired,
+    ),
 }
 COUPLED = [name for name in CASES if name not in ("MoCo v2", "MoCo v2, smoothed") and "queue only" not in name]
 

@@ -12,6 +12,7 @@ from counterpoint.nn.pooling import AttentionPool2x2
 from counterpoint.nn.prototypes import Prototypes
 from counterpoint.nn.queue import Queue
 from counterpoint.nn.rope import AxialRoPE, grid_coordinates
+from counterpoint.objectives.gates import PairGate
 
 __all__ = [
     "LARS",
@@ -24,6 +25,7 @@ __all__ = [
     "LayerMixer",
     "MomentumTwin",
     "NumberHead",
+    "PairGate",
     "Predictor",
     "Projector",
     "Prototypes",

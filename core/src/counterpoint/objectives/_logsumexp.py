@@ -88,7 +88,7 @@ def _attends(needs: Sequence[bool], job: Job) -> bool:
     return only_anchors and job.fast and not job.both and not job.grid.triangle and not job.grid.single
 
 
-def _logits(
+def tile_logits(
     out: Tensor, anchors: Tensor, candidates: Tensor, scale: float, job: Job, rows: slice, cols: slice
 ) -> Tensor:
     """This tile's logits in base 2, left-out pairs at -inf."""
@@ -111,7 +111,7 @@ def _forward(
     scratch = Scratch(grid, anchors)
     tile = None
     for rows, cols in grid:
-        tile = _logits(scratch.tile(rows, cols), anchors, candidates, scale, job, rows, cols)
+        tile = tile_logits(scratch.tile(rows, cols), anchors, candidates, scale, job, rows, cols)
         if job.watch is not None:
             job.watch(tile, rows)
         if job.fast:
@@ -169,7 +169,7 @@ def _backward(
     grad_c = None if grid.triangle else torch.zeros_like(candidates)
     scratch, other = Scratch(grid, anchors), Scratch(grid, anchors)
     for rows, cols in grid:
-        tile = _logits(scratch.tile(rows, cols), anchors, candidates, scale, job, rows, cols)
+        tile = tile_logits(scratch.tile(rows, cols), anchors, candidates, scale, job, rows, cols)
         if job.fast:
             tile.exp2_()
         weights = weigh(tile, other.tile(rows, cols), rows, cols)

@@ -10,6 +10,7 @@ decoupled             ``logsumexp(negatives) - positive``
 supervised ("out")    ``logsumexp(all others) - mean(positives)``
 weighted negatives    ``log_weight``: a number per candidate, or a function of the pair
 weighted anchors      multiply the result
+mean under softmax    ``softmax_mean``: CACR's expected distance of the negatives
 sigmoid (SigLIP)      ``softplus_sum(negatives) + softplus(-positive)``
 ====================  ==============================================================================
 
@@ -29,13 +30,25 @@ import torch
 from torch import Tensor
 
 from counterpoint.errors import ConfigError, ShapeError, message
+from counterpoint.objectives._expectation import SoftmaxMean
 from counterpoint.objectives._logsumexp import FAST, Job, LogSumExp
 from counterpoint.objectives._softplus import SoftplusSum
 from counterpoint.objectives._tiles import Cycle, Grid, Key, Keys, PairWeight, Watch, number, tile_shape
 
 Count = Literal["negatives", "positives", "all"]
 
-__all__ = ["Count", "Cycle", "Key", "PairWeight", "Pairs", "Watch", "logsumexp", "logsumexp_both", "softplus_sum"]
+__all__ = [
+    "Count",
+    "Cycle",
+    "Key",
+    "PairWeight",
+    "Pairs",
+    "Watch",
+    "logsumexp",
+    "logsumexp_both",
+    "softmax_mean",
+    "softplus_sum",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +146,45 @@ def logsumexp_both(
     anchors, candidates = _compute_dtype(anchors, candidates)
     job = _job(anchors, candidates, scale, pairs, count, log_weight, bound, tile, both=True)
     result: tuple[Tensor, Tensor] = apply(LogSumExp, anchors, candidates, scale, job)
+    return result
+
+
+def softmax_mean(
+    anchors: Tensor,
+    candidates: Tensor,
+    scale: float = 1.0,
+    *,
+    pairs: Pairs | None = None,
+    count: Count = "negatives",
+    held: bool = False,
+    bound: float | None = None,
+    tile: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """``sum_j P[i, j] a[i] . c[j]`` with ``P[i] = softmax of scale * a[i] . c[j]`` over the counted candidates.
+
+    Two products of the matrices forward; two backward (three unless held), none where only the anchors learn and the
+    weights are held.
+
+    Args:
+        anchors: ``(N, D)``.
+        candidates: ``(M, D)``.
+        scale: sharpness of the weights; 0: the plain mean.
+        pairs: keys that decide who is compared.
+        count: which pairs to take, as in `logsumexp`.
+        held: no gradient through the weights.
+        bound: an upper bound on ``|logits|``, as in `logsumexp`.
+        tile: rows and columns of a tile; None chooses by size and device.
+
+    Returns:
+        log-sum-exps ``(N,)`` of ``scale * a[i] . c[j]``, without gradient where the weights are held (-inf for an
+        anchor without a counted candidate), by which means over two sets are joined; and the means ``(N,)`` (0 there).
+
+    Raises:
+        ShapeError: shapes, widths or keys that do not fit.
+    """
+    anchors, candidates = _compute_dtype(anchors, candidates)
+    job = _job(anchors, candidates, scale, pairs, count, None, bound, tile)
+    result: tuple[Tensor, Tensor] = apply(SoftmaxMean, anchors, candidates, scale, held, job)
     return result
 
 
