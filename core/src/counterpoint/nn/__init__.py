@@ -1,6 +1,7 @@
 """Heads, prototypes, the momentum twin, the queue, exact gradient caching, and the fusion of encoders."""
 
 from counterpoint.nn.chunks import encode_in_chunks
+from counterpoint.nn.concat import ConcatEncoder
 from counterpoint.nn.cross_attention import GatedCrossAttention
 from counterpoint.nn.entropy import attention_entropy, calm_layers, token_entropy
 from counterpoint.nn.heads import DINOHead, Predictor, Projector
@@ -16,6 +17,7 @@ __all__ = [
     "LARS",
     "AttentionPool2x2",
     "AxialRoPE",
+    "ConcatEncoder",
     "DINOHead",
     "GatedCrossAttention",
     "GatedMLP",

@@ -10,6 +10,7 @@ import argparse
 import json
 from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from counterpoint import plugin as plugins
 from counterpoint.errors import ConfigError
 from counterpoint.methods.base import Method
 from counterpoint.parts import Dataset, Encoder, Views
+from counterpoint.training.encoder_files import WEIGHTS, load_weights
 from counterpoint.training.hints import explain
 from counterpoint.training.recipes import Recipe, find_recipe
-from counterpoint.training.settings import Optimization, Settings, settings_of
+from counterpoint.training.settings import Optimization, Settings, Stages, settings_of
 
 DESCRIPTION = """Learn an encoder from unlabelled data.
 
@@ -30,14 +32,21 @@ examples:
   counterpoint pretrain vision/simclr --data photos/ --out runs/photos
   counterpoint pretrain vision/simclr --data photos/ --method.objective DCL --batch_size 64
   counterpoint pretrain vision/moco --data photos/ --encoder Timm --encoder.name resnet50 --devices 8
+  counterpoint pretrain vision/simclr --data photos/ --stages.count 2
   counterpoint pretrain --config configs/vision/simclr-cpu.yaml --epochs 5
   counterpoint pretrain vision/simclr --print_config > mine.yaml
   counterpoint pretrain --resume runs/photos
 """
 
 
-def build_parser(recipe: Recipe | None = None, source: str | None = None) -> ArgumentParser:
-    """The parser of ``counterpoint pretrain``, its defaults taken from ``recipe`` and from what ``source`` is."""
+def build_parser(recipe: Recipe | None = None, source: str | None = None, init: str | None = None) -> ArgumentParser:
+    """The parser of ``counterpoint pretrain``.
+
+    Args:
+        recipe: that defaults are taken from.
+        source: the data, whose kind decides the default dataset.
+        init: run whose encoder's weights a built method begins with.
+    """
     parser = ArgumentParser(
         prog="counterpoint pretrain",
         description=DESCRIPTION,
@@ -50,22 +59,32 @@ def build_parser(recipe: Recipe | None = None, source: str | None = None) -> Arg
     parser.add_argument("--out", type=str, help="run directory (default: runs/<plugin>-<method>)")
     parser.add_class_arguments(Settings, None)
     parser.add_argument("--optimization", type=Optimization, default=Optimization(), help="optimiser and schedule")
+    parser.add_argument("--stages", type=Stages, default=Stages(), help="several encoders, each for what is left (MCL)")
     parser.add_argument("--dataset", type=Dataset, help="dataset class and its options (default: chosen by --data)")
     parser.add_argument("--views", type=Views, help="views class and its options")
     parser.add_argument("--encoder", type=Encoder, help="encoder class and its options")
     parser.add_argument("--method", type=Method, help="method class and its options (objective, heads, …)")
     parser.link_arguments("data", "dataset.init_args.source", apply_on="parse")
     parser.link_arguments(
-        ("dataset", "encoder"), "method.init_args.encoder", compute_fn=prepared, apply_on="instantiate"
+        ("dataset", "encoder"),
+        "method.init_args.encoder",
+        compute_fn=partial(prepared, init=init),
+        apply_on="instantiate",
     )
     if recipe is not None:
         parser.set_defaults(_defaults(recipe, source))
     return parser
 
 
-def prepared(dataset: Dataset, encoder: Encoder) -> Encoder:
-    """``encoder`` with what it takes from the training data, before a method is built around it."""
+def prepared(dataset: Dataset, encoder: Encoder, init: str | None = None) -> Encoder:
+    """``encoder`` with what it takes from the training data, or has from a run, before a method is built around it.
+
+    Raises:
+        RunError: the run ``init`` has no encoder, or one that does not fit.
+    """
     encoder.prepare(dataset)
+    if init is not None:
+        load_weights(encoder, Path(init) / "encoder" / WEIGHTS)
     return encoder
 
 
@@ -157,6 +176,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
         raise ConfigError("--data is missing: a folder, a table, an archive, or the name of a data set")
     settings_of(config)
     Optimization(**config.optimization.as_dict())
+    Stages(**config.stages.as_dict())
     config.pop("config", None)
     return config
 
@@ -217,7 +237,7 @@ def instantiate(config: Namespace) -> Namespace:
     """Build the dataset, views, encoder and method that ``config`` names."""
     recipe = find_recipe(config.recipe)
     _register(recipe.plugin)
-    parser = build_parser(recipe, config.data)
+    parser = build_parser(recipe, config.data, config.init)
     build = getattr(parser, "instantiate", None) or parser.instantiate_classes
     built: Namespace = build(config)
     return built
