@@ -18,7 +18,7 @@ import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
 from counterpoint import plugin as plugins
-from counterpoint.errors import ConfigError
+from counterpoint.errors import ConfigError, CounterpointError
 from counterpoint.methods.base import Method
 from counterpoint.parts import Dataset, Encoder, Views
 from counterpoint.training.encoder_files import WEIGHTS, load_weights
@@ -239,7 +239,12 @@ def instantiate(config: Namespace) -> Namespace:
     _register(recipe.plugin)
     parser = build_parser(recipe, config.data, config.init)
     build = getattr(parser, "instantiate", None) or parser.instantiate_classes
-    built: Namespace = build(config)
+    try:
+        built: Namespace = build(config)
+    except ValueError as error:
+        if isinstance(error.__cause__, CounterpointError):  # ours, in the parser's wrapping
+            raise error.__cause__ from None
+        raise
     return built
 
 
