@@ -95,7 +95,8 @@ MADE = {"clicks.csv": _clicks, "pairs.csv": _pairs}
 
 def trained(trial: Trial) -> Path:
     """Train, unless it was: the run directory."""
-    if (trial.folder / "checkpoints" / "last.ckpt").is_file() and not (trial.folder / "run.json").is_file():
+    begun = (trial.folder / "checkpoints" / "last.ckpt").is_file() or (trial.folder / "stages").is_dir()
+    if begun and not (trial.folder / "run.json").is_file():
         _command(["pretrain", "--resume", str(trial.folder)])
     elif not (trial.folder / "run.json").is_file():
         _command(["pretrain", *trial.options(), "--out", str(trial.folder), "--overwrite", "--report", "false"])
@@ -125,11 +126,20 @@ def _command(words: Sequence[str]) -> None:
         raise RuntimeError(f"counterpoint {' '.join(words)}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
 
 
+def train_all(trials: Iterable[Trial]) -> list[Path]:
+    """Train trials, as many at a time as `measure_all` does: their run directories."""
+    with ThreadPoolExecutor(max_workers=_jobs()) as pool:
+        return [*pool.map(trained, trials)]
+
+
+def _jobs() -> int:
+    return int(os.environ.get("COUNTERPOINT_JOBS") or os.cpu_count() or 1)
+
+
 def measure_all(trials: Iterable[Trial], split: str, quick: bool) -> dict[Trial, dict[str, Any]]:
     """Measure trials, ``$COUNTERPOINT_JOBS`` (default: one per core) at a time; each trains with one thread."""
     trials = list(dict.fromkeys(trials))
-    jobs = int(os.environ.get("COUNTERPOINT_JOBS") or os.cpu_count() or 1)
-    with ThreadPoolExecutor(max_workers=jobs) as pool:
+    with ThreadPoolExecutor(max_workers=_jobs()) as pool:
         return dict(zip(trials, pool.map(lambda trial: measure(trial, split, quick), trials)))
 
 

@@ -151,7 +151,9 @@ def test_what_a_stage_begins_with(init: str, tmp_path: Path, monkeypatch: pytest
 
     plan = training._plan
     monkeypatch.setattr(training, "_plan", lambda method, *rest: (_noted(method), plan(method, *rest)))
-    run = pretrain("toy/moco", data="digits", out=tmp_path / "run", **SMALL, stages={"count": 2, "clusters": 2, "init": init})
+    run = pretrain(
+        "toy/moco", data="digits", out=tmp_path / "run", **SMALL, stages={"count": 2, "clusters": 2, "init": init}
+    )
     assert Encoder.prepare is original
     before = starts[0] if init != "previous" else stage(run, 0).encoder.state_dict()
     same = all(torch.equal(value, starts[1][name]) for name, value in before.items())
