@@ -23,6 +23,7 @@ from counterpoint.report.context import Context, Missing
 from counterpoint.report.headline import Headline, headline
 from counterpoint.report.section import HasHtml, Section
 from counterpoint.report.sections import AFTER, BEFORE, Write
+from counterpoint.report.sections.stages import stages
 from counterpoint.run import Run
 
 REPORT = "report.html"
@@ -105,7 +106,8 @@ def _functions(context: Context) -> dict[str, Write]:
         added = {f"plugin-{name}": load_and_write(part) for name, part in context.run.plugin.report.items()}
     except CounterpointError:  # no encoder yet, or the plugin is gone: the other sections say so
         added = {}
-    return {**BEFORE, **added, **AFTER}
+    staged: dict[str, Write] = {"stages": stages} if context.stages else {}
+    return {**BEFORE, **staged, **added, **AFTER}
 
 
 _TITLES = {
@@ -115,6 +117,7 @@ _TITLES = {
     "map": "Map of the embeddings",
     "neighbours": "Nearest neighbours",
     "confusion": "What is taken for what",
+    "stages": "Stages",
     "facts": "The run",
 }
 

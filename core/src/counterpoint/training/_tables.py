@@ -114,6 +114,11 @@ def _disk(path: Path, error: OSError) -> TrainingError:
     return TrainingError(message("disk", f"{path} cannot be written ({error.strerror})", "a writable disk", todo))
 
 
+def stages_of(run: Path) -> list[Path]:
+    """Directories of the stages of ``run`` that have begun, in their order; none of a run that has no stages."""
+    return sorted((path.parent for path in (run / STAGES).glob(f"*/{METRICS}")), key=lambda path: int(path.name))
+
+
 def read_metrics(path: str | Path) -> dict[str, list[tuple[int, float]]]:
     """Metric -> its ``(step, value)`` pairs in the order written.
 

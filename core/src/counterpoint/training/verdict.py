@@ -18,7 +18,7 @@ import yaml
 
 from counterpoint.errors import RunError, message
 from counterpoint.training._remedies import advice
-from counterpoint.training._tables import METRICS, STAGES, read_metrics
+from counterpoint.training._tables import read_metrics, stages_of
 
 State = Literal[
     "healthy",
@@ -99,9 +99,9 @@ def diagnose(run: str | Path) -> Verdict:
         RunError: no such directory, or nothing logged in it yet.
     """
     run = Path(run)
-    stages = sorted((run / STAGES).glob("*/" + METRICS), key=lambda path: int(path.parent.name))
+    stages = stages_of(run)
     if stages:
-        return _of_stages([diagnose(path.parent) for path in stages])
+        return _of_stages([diagnose(path) for path in stages])
     metrics = read_metrics(run)
     if not metrics:
         todo = "Wait for the first logged step, or look at what `counterpoint pretrain` printed last."
