@@ -29,6 +29,7 @@ LEFT = {  # what a page leaves behind
         f"runs/{run}/run.json" for run in ("try", "unlabelled", "table", "arrays", "python")
     ],
     "how-to/resume.md": ["runs/photos/run.json", "runs/longer/run.json"],
+    "how-to/stages.md": ["runs/two/stages/1/run.json", "runs/cameras/run.json", "photos.parquet"],
     "how-to/new-objective.md": ["runs/align/run.json"],
     "how-to/recommend.md": ["runs/shop/tried.json", "recommendations.parquet", "recommendations.csv", "compare.html"],
 }

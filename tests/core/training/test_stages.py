@@ -18,6 +18,7 @@ import toy
 from counterpoint.errors import ConfigError, DataError, Interrupted, RunError
 from counterpoint.nn import ConcatEncoder
 from counterpoint.parts import Encoder
+from counterpoint.report.page import write_report
 from counterpoint.run import Run
 from counterpoint.training import stages as stages_module
 from counterpoint.training.encoder_files import build
@@ -134,6 +135,16 @@ def test_it_is_measured_beside_an_untrained_one_of_its_shape(run: Run, tmp_path:
     assert isinstance(blank, ConcatEncoder)
     first, second, _ = (one.conv1.weight for one in blank.encoders)  # type: ignore[union-attr]
     assert not torch.equal(first, second), "each with weights of its own"  # type: ignore[arg-type]
+
+
+def test_the_report_has_a_section_of_them(run: Run, tmp_path: Path) -> None:
+    report = write_report(run, tmp_path / "report.html")
+    assert report.failures == []
+    page = report.path.read_text(encoding="utf-8")
+    assert "Encoders were trained one after the other" in page
+    assert "all in one" in page
+    plain = write_report(stage(run, 0), tmp_path / "plain.html")
+    assert "Encoders were trained one after the other" not in plain.path.read_text(encoding="utf-8")
 
 
 # Starts

@@ -63,7 +63,8 @@ def _column(context: Context, stage: int, name: str) -> tuple[np.ndarray, np.nda
 def _sizes(context: Context, stage: int) -> np.ndarray:
     found = _column(context, stage, "cell")
     cells = np.empty(0, dtype=np.int64) if found is None else found[1]
-    return np.unique(cells[cells >= 0], return_counts=True)[1]
+    counts: np.ndarray = np.unique(cells[cells >= 0], return_counts=True)[1]
+    return counts
 
 
 def _agreement(context: Context, stage: int) -> float | None:
