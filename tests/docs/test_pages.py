@@ -31,6 +31,7 @@ LEFT = {  # what a page leaves behind
     ],
     "how-to/fine-tune.md": ["predictions.csv", *(f"runs/{run}/head/config.json" for run in TUNED)],
     "how-to/resume.md": ["runs/photos/run.json", "runs/longer/run.json"],
+    "how-to/stages.md": ["runs/two/stages/1/run.json", "runs/cameras/run.json", "photos.parquet"],
     "how-to/new-objective.md": ["runs/align/run.json"],
     "how-to/recommend.md": ["runs/shop/tried.json", "recommendations.parquet", "recommendations.csv", "compare.html"],
 }

@@ -123,7 +123,8 @@ MADE = {"clicks.csv": _clicks, "pairs.csv": _pairs}
 
 def trained(trial: Trial) -> Path:
     """Train, unless it was: the run directory."""
-    if (trial.folder / "checkpoints" / "last.ckpt").is_file() and not (trial.folder / "run.json").is_file():
+    begun = (trial.folder / "checkpoints" / "last.ckpt").is_file() or (trial.folder / "stages").is_dir()
+    if begun and not (trial.folder / "run.json").is_file():
         _command(["pretrain", "--resume", str(trial.folder)], trial.program)
     elif not (trial.folder / "run.json").is_file():
         words = ["pretrain", *trial.options(), "--out", str(trial.folder), "--overwrite", "--report", "false"]
@@ -213,6 +214,11 @@ def in_turn(work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
     jobs = int(os.environ.get("COUNTERPOINT_JOBS") or os.cpu_count() or 1)
     with ThreadPoolExecutor(max_workers=jobs) as pool:
         return list(pool.map(work, items))
+
+
+def train_all(trials: Iterable[Trial]) -> list[Path]:
+    """Train trials: their run directories."""
+    return in_turn(trained, list(trials))
 
 
 def choose(grid: Sequence[tuple[str, ...]], seed: int, metric: str = KNN) -> tuple[tuple[str, ...], dict[str, float]]:

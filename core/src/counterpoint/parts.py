@@ -151,8 +151,8 @@ class Encoder(nn.Module, ABC):
     """
 
     dim: int
-    capabilities: ClassVar[frozenset[str]] = frozenset()
-    transductive: ClassVar[bool] = False
+    capabilities: frozenset[str] = frozenset()
+    transductive: bool = False
 
     @classmethod
     def blank(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 
 import torch
-from sklearn.cluster import KMeans
+from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from torch import Tensor
@@ -14,7 +14,9 @@ from counterpoint.evaluation import _check
 from counterpoint.evaluation.linear import labelled
 
 
-def kmeans(features: Tensor, clusters: int, *, seed: int = 0, restarts: int = 4) -> Tensor:
+def kmeans(
+    features: Tensor, clusters: int, *, seed: int = 0, restarts: int = 4, mini_batch: int | None = None
+) -> Tensor:
     """Cluster numbers ``(N,)`` of rows of length 1, by k-means++ and Lloyd's iterations; the best of ``restarts``.
 
     Args:
@@ -22,6 +24,7 @@ def kmeans(features: Tensor, clusters: int, *, seed: int = 0, restarts: int = 4)
         clusters: 1 or more; with fewer rows than clusters every row is its own.
         seed: of the starts.
         restarts: how many starts.
+        mini_batch: rows of a step, where there are more than that (MiniBatchKMeans: for data that is large); None: all.
 
     Raises:
         ShapeError: no row, a row with NaN or infinity.
@@ -31,7 +34,11 @@ def kmeans(features: Tensor, clusters: int, *, seed: int = 0, restarts: int = 4)
     _check.rows("features", x, 1)
     _check.at_least("clusters", clusters)
     _check.at_least("restarts", restarts)
-    model = KMeans(min(clusters, len(x)), n_init=restarts, random_state=seed)
+    model: KMeans | MiniBatchKMeans = KMeans(min(clusters, len(x)), n_init=restarts, random_state=seed)
+    if mini_batch is not None:
+        model = MiniBatchKMeans(
+            min(clusters, len(x)), batch_size=mini_batch, tol=1e-5, n_init=restarts, random_state=seed
+        )
     with warnings.catch_warnings():
         # fewer distinct rows than clusters: collapsed features, whose agreement of 0 says so
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -2,6 +2,7 @@
 
 from counterpoint.nn.answers import ClassHead, NumberHead
 from counterpoint.nn.chunks import encode_in_chunks
+from counterpoint.nn.concat import ConcatEncoder
 from counterpoint.nn.cross_attention import GatedCrossAttention
 from counterpoint.nn.entropy import attention_entropy, calm_layers, token_entropy
 from counterpoint.nn.heads import DINOHead, Predictor, Projector
@@ -19,6 +20,7 @@ __all__ = [
     "AttentionPool2x2",
     "AxialRoPE",
     "ClassHead",
+    "ConcatEncoder",
     "DINOHead",
     "GatedCrossAttention",
     "GatedMLP",

@@ -15,6 +15,7 @@ from counterpoint.methods.registry import FINE_TUNING
 from counterpoint.parts import Dataset
 from counterpoint.report.section import Preview
 from counterpoint.run import Run
+from counterpoint.training._tables import stages_of
 from counterpoint.training.data import mix
 from counterpoint.training.embedding import Embedded
 from counterpoint.training.logs import TIMING, read_metrics
@@ -81,6 +82,11 @@ class Context:
     def metrics(self) -> Metrics:
         """Metric -> ``(step, value)`` pairs; empty where nothing was logged yet."""
         return read_metrics(self.run.path) if (self.run.path / "metrics.csv").is_file() else {}
+
+    @cached_property
+    def stages(self) -> list[Path]:
+        """Directories of the run's stages that have begun, in their order; empty for a run of one."""
+        return stages_of(self.run.path)
 
     @cached_property
     def timing(self) -> Metrics:

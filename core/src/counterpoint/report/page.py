@@ -23,6 +23,7 @@ from counterpoint.report.context import Context, Missing
 from counterpoint.report.headline import Headline, headline
 from counterpoint.report.section import HasHtml, Section
 from counterpoint.report.sections import AFTER, BEFORE, Write, answers
+from counterpoint.report.sections.stages import stages
 from counterpoint.run import Run
 
 REPORT = "report.html"
@@ -110,7 +111,8 @@ def _functions(context: Context) -> dict[str, Write]:
         del before["scores"]
         first = {"quality": before.pop("quality"), **({"answers": answers} if context.task == "regress" else {})}
         before = {**first, **before}
-    return {**before, **added, **AFTER}
+    staged: dict[str, Write] = {"stages": stages} if context.stages else {}
+    return {**before, **staged, **added, **AFTER}
 
 
 _TITLES = {
@@ -121,6 +123,7 @@ _TITLES = {
     "map": "Map of the embeddings",
     "neighbours": "Nearest neighbours",
     "confusion": "What is taken for what",
+    "stages": "Stages",
     "facts": "The run",
 }
 

@@ -11,6 +11,7 @@ import json
 from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,13 @@ import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
 from counterpoint import plugin as plugins
-from counterpoint.errors import ConfigError
+from counterpoint.errors import ConfigError, CounterpointError
 from counterpoint.methods.base import Method
 from counterpoint.parts import Dataset, Encoder, Views
+from counterpoint.training.encoder_files import WEIGHTS, load_weights
 from counterpoint.training.hints import explain
 from counterpoint.training.recipes import Recipe, find_recipe
-from counterpoint.training.settings import Optimization, Settings, settings_of
+from counterpoint.training.settings import Optimization, Settings, Stages, settings_of
 
 DESCRIPTION = """Learn an encoder from unlabelled data.
 
@@ -31,6 +33,7 @@ examples:
   counterpoint pretrain vision/simclr --data photos/ --out runs/photos
   counterpoint pretrain vision/simclr --data photos/ --method.objective DCL --batch_size 64
   counterpoint pretrain vision/moco --data photos/ --encoder Timm --encoder.name resnet50 --devices 8
+  counterpoint pretrain vision/simclr --data photos/ --stages.count 2
   counterpoint pretrain --config configs/vision/simclr-cpu.yaml --epochs 5
   counterpoint pretrain vision/simclr --print_config > mine.yaml
   counterpoint pretrain --resume runs/photos
@@ -42,7 +45,10 @@ Short names and examples: counterpoint finetune --help
 
 
 def build_parser(
-    recipe: Recipe | None = None, source: str | None = None, chosen: Mapping[str, str] | None = None
+    recipe: Recipe | None = None,
+    source: str | None = None,
+    chosen: Mapping[str, str] | None = None,
+    init: str | None = None,
 ) -> ArgumentParser:
     """The parser of ``counterpoint pretrain``.
 
@@ -51,6 +57,7 @@ def build_parser(
         source: what the default dataset is chosen by.
         chosen: kind -> name of a class in place of the recipe's. Its own defaults then hold, and what the recipe says
             itself: the parser alone would keep the defaults of the recipe's class as well.
+        init: run whose encoder's weights a built method begins with.
     """
     tunes = recipe is not None and recipe.tunes
     parser = ArgumentParser(
@@ -65,13 +72,17 @@ def build_parser(
     parser.add_argument("--out", type=str, help="run directory (default: runs/<plugin>-<method>)")
     parser.add_class_arguments(Settings, None)
     parser.add_argument("--optimization", type=Optimization, default=Optimization(), help="optimiser and schedule")
+    parser.add_argument("--stages", type=Stages, default=Stages(), help="several encoders, each for what is left (MCL)")
     parser.add_argument("--dataset", type=Dataset, help="dataset class and its options (default: chosen by --data)")
     parser.add_argument("--views", type=Views, help="views class and its options")
     parser.add_argument("--encoder", type=Encoder, help="encoder class and its options")
     parser.add_argument("--method", type=Method, help="method class and its options (objective, heads, …)")
     parser.link_arguments("data", "dataset.init_args.source", apply_on="parse")
     parser.link_arguments(
-        ("dataset", "encoder"), "method.init_args.encoder", compute_fn=prepared, apply_on="instantiate"
+        ("dataset", "encoder"),
+        "method.init_args.encoder",
+        compute_fn=partial(prepared, init=init),
+        apply_on="instantiate",
     )
     if tunes:
         parser.add_argument("--start", type=str | None, help="run whose encoder begins; null: fresh weights")
@@ -100,9 +111,15 @@ def _last(path: str) -> str:
     return path.rpartition(".")[2]
 
 
-def prepared(dataset: Dataset, encoder: Encoder) -> Encoder:
-    """``encoder`` with what it takes from the training data, before a method is built around it."""
+def prepared(dataset: Dataset, encoder: Encoder, init: str | None = None) -> Encoder:
+    """``encoder`` with what it takes from the training data, or has from a run, before a method is built around it.
+
+    Raises:
+        RunError: the run ``init`` has no encoder, or one that does not fit.
+    """
     encoder.prepare(dataset)
+    if init is not None:
+        load_weights(encoder, Path(init) / "encoder" / WEIGHTS)
     return encoder
 
 
@@ -194,6 +211,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
         raise ConfigError("--data is missing: a folder, a table, an archive, or the name of a data set")
     settings_of(config)
     Optimization(**config.optimization.as_dict())
+    Stages(**config.stages.as_dict())
     config.pop("config", None)
     return config
 
@@ -273,9 +291,14 @@ def instantiate(config: Namespace) -> Namespace:
     """Build the dataset, views, encoder and method that ``config`` names."""
     recipe = find_recipe(config.recipe)
     _register(recipe.plugin)
-    parser = build_parser(recipe, config.data)
+    parser = build_parser(recipe, config.data, config.init)
     build = getattr(parser, "instantiate", None) or parser.instantiate_classes
-    built: Namespace = build(config)
+    try:
+        built: Namespace = build(config)
+    except ValueError as error:
+        if isinstance(error.__cause__, CounterpointError):  # ours, in the parser's wrapping
+            raise error.__cause__ from None
+        raise
     return built
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -17,9 +17,7 @@ from jsonargparse import Namespace
 from counterpoint._version import __version__
 from counterpoint.errors import PluginError
 from counterpoint.files import write_text
-from counterpoint.methods.base import Method
-from counterpoint.methods.finetune import FineTune
-from counterpoint.parts import Dataset
+from counterpoint.parts import Dataset, Encoder
 from counterpoint.training.encoder_files import object_in, registered, save_encoder
 from counterpoint.training.recipes import find_recipe
 
@@ -33,7 +31,7 @@ tags: [self-supervised, contrastive-learning, {plugin}]
 An encoder {learnt} by Counterpoint {version}.
 
 - data: `{data}` ({samples} training samples, digest `{digest}`)
-- epochs: {epochs}, samples per step: {batch_size}, seed: {seed}
+- {stages}epochs: {epochs}, samples per step: {batch_size}, seed: {seed}
 
 ```python
 import counterpoint as cp
@@ -77,6 +75,9 @@ def described(config: Namespace) -> dict[str, Any]:
     return found
 
 
+WITHOUT_LABELS = "learnt without labels"
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What a training was.
@@ -87,6 +88,9 @@ class Facts:
         seconds: that it took (since it was resumed, if it was).
         rate: samples per second over all processes.
         selected: which epoch's encoder is kept, and by what, where one was chosen.
+        processes: that trained together.
+        stages: what each stage was, where there were several.
+        learnt: how, in a few words.
     """
 
     samples: int
@@ -94,15 +98,21 @@ class Facts:
     seconds: float
     rate: float
     selected: Mapping[str, Any] | None = None
+    processes: int = 1
+    stages: Sequence[Mapping[str, Any]] = ()
+    learnt: str = WITHOUT_LABELS
 
 
-def export(out: Path, config: Namespace, method: Method, dataset: Dataset, facts: Facts) -> None:
+def export(
+    out: Path, config: Namespace, encoder: Encoder, told: Mapping[str, Any], dataset: Dataset, facts: Facts
+) -> None:
     """Write ``encoder/`` and ``run.json``.
 
     Args:
         out: run directory.
         config: complete configuration.
-        method: trained.
+        encoder: trained.
+        told: what `described` says of it.
         dataset: what it was trained on.
         facts: about the training.
     """
@@ -111,17 +121,18 @@ def export(out: Path, config: Namespace, method: Method, dataset: Dataset, facts
         plugin=config.recipe.partition("/")[0],
         recipe=config.recipe,
         version=__version__,
-        learnt=f"fine-tuned to {method.task}" if isinstance(method, FineTune) else "learnt without labels",
+        learnt=facts.learnt,
         data=Path(config.data).name,
         samples=facts.samples,
         digest=digest[:16],
         epochs=config.epochs,
         batch_size=config.batch_size,
         seed=config.seed,
-        elsewhere="" if method.encoder.transductive else ELSEWHERE,
+        stages=f"stages: {len(facts.stages)}, of each " if facts.stages else "",
+        elsewhere="" if encoder.transductive else ELSEWHERE,
     )
-    save_encoder(out / "encoder", method.encoder, described(config), card)
-    told = {
+    save_encoder(out / "encoder", encoder, told, card)
+    result = {
         "recipe": config.recipe,
         "data": config.data,
         "digest": digest,
@@ -131,10 +142,12 @@ def export(out: Path, config: Namespace, method: Method, dataset: Dataset, facts
         **({"selected": dict(facts.selected)} if facts.selected else {}),
         "seconds": round(facts.seconds, 3),
         "samples_per_second": round(facts.rate, 1),
+        "processes": facts.processes,
+        **({"stages": [dict(stage) for stage in facts.stages]} if facts.stages else {}),
         "versions": versions(),
         "machine": machine(),
     }
-    write_text(out / "run.json", json.dumps(told, indent=2) + "\n")
+    write_text(out / "run.json", json.dumps(result, indent=2) + "\n")
 
 
 def versions() -> dict[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ import yaml
 
 from counterpoint.errors import RunError, message
 from counterpoint.training._remedies import advice
-from counterpoint.training._tables import read_metrics
+from counterpoint.training._tables import read_metrics, stages_of
 from counterpoint.training.volatility import volatility
 
 State = Literal[
@@ -101,6 +101,9 @@ def diagnose(run: str | Path) -> Verdict:
         RunError: no such directory, or nothing logged in it yet.
     """
     run = Path(run)
+    stages = stages_of(run)
+    if stages:
+        return _of_stages([diagnose(path) for path in stages])
     metrics = read_metrics(run)
     if not metrics:
         todo = "Wait for the first logged step, or look at what `counterpoint pretrain` printed last."
@@ -112,6 +115,12 @@ def diagnose(run: str | Path) -> Verdict:
         if found["step"] >= last:  # else the run was resumed and went past it
             metrics["train/loss"] = [*metrics.get("train/loss", []), (found["step"], math.nan)]
     return verdict(metrics, *_configured(run))
+
+
+def _of_stages(found: Sequence[Verdict]) -> Verdict:
+    """Of several stages: the state of the first that is in trouble, and what is said of each."""
+    worst = next((one for one in found if one.state != "healthy"), found[-1])
+    return replace(worst, text=" ".join(f"Stage {number}: {one.text}" for number, one in enumerate(found)))
 
 
 def _configured(run: Path) -> tuple[str | None, str | None]:
