@@ -9,6 +9,7 @@ from counterpoint.objectives.dino import SelfDistillation, self_distillation
 from counterpoint.objectives.gather import gather
 from counterpoint.objectives.info_nce import InfoNCE, info_nce_loss
 from counterpoint.objectives.nt_xent import NTXent, nt_xent_loss
+from counterpoint.objectives.sepclr import SepCLR, sepclr_loss
 from counterpoint.objectives.sigmoid import Sigmoid, sigmoid_loss
 from counterpoint.objectives.sinkhorn import sinkhorn
 from counterpoint.objectives.supcon import SupCon, sup_con_loss
@@ -26,6 +27,7 @@ __all__ = [
     "Reduction",
     "Result",
     "SelfDistillation",
+    "SepCLR",
     "Sigmoid",
     "SupCon",
     "SwappedPrediction",
@@ -38,6 +40,7 @@ __all__ = [
     "negative_cosine",
     "nt_xent_loss",
     "self_distillation",
+    "sepclr_loss",
     "sigmoid_loss",
     "sinkhorn",
     "sup_con_loss",

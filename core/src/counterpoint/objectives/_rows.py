@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -151,6 +151,12 @@ def check_ids(name: str, ids: Tensor | None, size: int) -> None:
 
 
 def check_finite(loss: Tensor, embeddings: Sequence[Tensor], negatives: Tensor | None) -> None:
+    """`check_finite_rows` of views and a queue."""
+    named = {f"embeddings[{n}]": rows for n, rows in enumerate(embeddings)}
+    check_finite_rows(loss, named if negatives is None else {**named, "negatives": negatives})
+
+
+def check_finite_rows(loss: Tensor, named: Mapping[str, Tensor]) -> None:
     """Looks at the inputs only when the loss is not finite, so that it costs nothing in a healthy step.
 
     Raises:
@@ -158,10 +164,7 @@ def check_finite(loss: Tensor, embeddings: Sequence[Tensor], negatives: Tensor |
     """
     if math.isfinite(float(loss.detach())):
         return
-    named: list[tuple[str, Tensor]] = [(f"embeddings[{n}]", rows) for n, rows in enumerate(embeddings)]
-    if negatives is not None:
-        named.append(("negatives", negatives))
-    for name, rows in named:
+    for name, rows in named.items():
         bad = (~torch.isfinite(rows.detach()).all(dim=1)).nonzero().flatten().tolist()
         if bad:
             listed = ", ".join(map(str, bad[:8])) + (", …" if len(bad) > 8 else "")
