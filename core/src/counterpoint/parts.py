@@ -36,12 +36,14 @@ class Dataset(TorchDataset[Sample | Damaged], ABC):
     Attributes:
         labels: ``(N,)`` int64 with -1 for "unknown", or None.
         classes: names of the classes, or None.
+        strata: ``(N,)`` int64, or None: every batch of a training then holds samples of each stratum.
         in_memory: whether samples come without reading files, so that reading processes would only cost.
         notes: what was left out or changed when the source was opened, a sentence each; told at a run's start.
     """
 
     labels: np.ndarray | None = None
     classes: list[str] | None = None
+    strata: np.ndarray | None = None
     in_memory: bool = False
     notes: tuple[str, ...] = ()
 
@@ -145,8 +147,8 @@ class Encoder(nn.Module, ABC):
     """
 
     dim: int
-    capabilities: ClassVar[frozenset[str]] = frozenset()
-    transductive: ClassVar[bool] = False
+    capabilities: frozenset[str] = frozenset()
+    transductive: bool = False
 
     @classmethod
     def blank(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,9 +13,11 @@ from torch.nn import functional as F
 
 from counterpoint.errors import ConfigError, DataError, RunError, message
 from counterpoint.parts import Dataset
-from counterpoint.training.config import dataset_class, read_yaml
+from counterpoint.training.config import read_yaml
+from counterpoint.training.contrasted import Contrasted
 from counterpoint.training.embedding import Embedded, embed, encode_with
 from counterpoint.training.encoder_files import build, load_encoder
+from counterpoint.training.sources import Sources, dataset_class
 
 CONFIG = "config.yaml"
 
@@ -55,6 +57,11 @@ class Run:
         return read_yaml(self.path / CONFIG)
 
     @cached_property
+    def sources(self) -> Sources:
+        """What it learnt from."""
+        return Sources.of(self.config)
+
+    @cached_property
     def _loaded(self) -> tuple[Any, Any, Any, Any]:
         return load_encoder(self.path / "encoder")
 
@@ -85,7 +92,11 @@ class Run:
         Raises:
             RunError: another source for an encoder that knows the nodes of its training data only.
         """
-        data, described = str(self.config["data"]), self.config.get("dataset")
+        sources, described = self.sources, self.config.get("dataset")
+        if sources.contrasted and source is None:
+            options = described["init_args"]
+            return Contrasted(sources.background, sources.target, options["plugin"], options.get("options"))
+        data = str(sources.data)
         if described and (source is None or str(source) == data or Path(source).resolve() == Path(data)):
             options = {**(described.get("init_args") or {}), "source": data}
             own: Dataset = build(self.plugin, "datasets", {**described, "init_args": options})

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from counterpoint.methods.dino import DINO
     from counterpoint.methods.moco import MoCo, MoCoV3
     from counterpoint.methods.pair import Pair
+    from counterpoint.methods.sepclr import SepCLR
     from counterpoint.methods.simclr import SimCLR
     from counterpoint.methods.simsiam import SimSiam
     from counterpoint.methods.swav import SwAV
@@ -31,6 +32,7 @@ __all__ = [
     "MoCo",
     "MoCoV3",
     "Pair",
+    "SepCLR",
     "SimCLR",
     "SimSiam",
     "SwAV",

@@ -1,6 +1,7 @@
 """Heads, prototypes, the momentum twin, the queue, exact gradient caching, and the fusion of encoders."""
 
 from counterpoint.nn.chunks import encode_in_chunks
+from counterpoint.nn.concat import ConcatEncoder
 from counterpoint.nn.cross_attention import GatedCrossAttention
 from counterpoint.nn.entropy import attention_entropy, calm_layers, token_entropy
 from counterpoint.nn.heads import DINOHead, Predictor, Projector
@@ -11,11 +12,13 @@ from counterpoint.nn.pooling import AttentionPool2x2
 from counterpoint.nn.prototypes import Prototypes
 from counterpoint.nn.queue import Queue
 from counterpoint.nn.rope import AxialRoPE, grid_coordinates
+from counterpoint.nn.two_spaces import TwoSpaces
 
 __all__ = [
     "LARS",
     "AttentionPool2x2",
     "AxialRoPE",
+    "ConcatEncoder",
     "DINOHead",
     "GatedCrossAttention",
     "GatedMLP",
@@ -25,6 +28,7 @@ __all__ = [
     "Projector",
     "Prototypes",
     "Queue",
+    "TwoSpaces",
     "attention_entropy",
     "calm_layers",
     "encode_in_chunks",

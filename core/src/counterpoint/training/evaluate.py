@@ -197,7 +197,7 @@ def _facts(run: Run, dataset: Dataset, split: str, rows: dict[str, dict[str, flo
     return {
         "run": run.path.name,
         "recipe": run.config["recipe"],
-        "data": run.config["data"],
+        "data": str(run.sources),
         "digest": dataset.digest(),
         "split": split,
         "seed": run.config["seed"],

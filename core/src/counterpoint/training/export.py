@@ -7,7 +7,7 @@ import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from counterpoint.methods.base import Method
 from counterpoint.parts import Dataset
 from counterpoint.training.encoder_files import object_in, registered, save_encoder
 from counterpoint.training.recipes import find_recipe
+from counterpoint.training.sources import Sources
 
 CARD = """---
 library_name: counterpoint
@@ -73,7 +74,16 @@ def described(config: Namespace) -> dict[str, Any]:
         if kind == "encoders":  # weights that came from elsewhere are in the run now, and their source may go
             part["init_args"] = plugin.encoders[name].load().blank(part.get("init_args") or {})
         found[key] = part
+    module, _, name = config.method.class_path.rpartition(".")
+    method: type[Method] = getattr(import_module(module), name)
+    found["encoder"] = method.saved(found["encoder"], config.method.as_dict().get("init_args", {}))
     return found
+
+
+def _named(sources: Sources) -> str:
+    """The sources without their folders, which are nobody's business where the encoder goes."""
+    given = [getattr(sources, name) for name in ("target", "background", "data")]
+    return "` against `".join(Path(source).name for source in given if source is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +120,7 @@ def export(out: Path, config: Namespace, method: Method, dataset: Dataset, facts
         plugin=config.recipe.partition("/")[0],
         recipe=config.recipe,
         version=__version__,
-        data=Path(config.data).name,
+        data=_named(Sources.of(config)),
         samples=facts.samples,
         digest=digest[:16],
         epochs=config.epochs,
@@ -121,7 +131,7 @@ def export(out: Path, config: Namespace, method: Method, dataset: Dataset, facts
     save_encoder(out / "encoder", method.encoder, described(config), card)
     told = {
         "recipe": config.recipe,
-        "data": config.data,
+        "data": str(Sources.of(config)),
         "digest": digest,
         "samples": facts.samples,
         "seed": config.seed,

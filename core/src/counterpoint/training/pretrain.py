@@ -28,7 +28,8 @@ from counterpoint.parts import Dataset, Protocol, Views
 from counterpoint.run import CONFIG, Run, is_run
 from counterpoint.training import config as configs
 from counterpoint.training.checkpoints import LAST, SaveLast, checkpoint_step
-from counterpoint.training.data import RunData
+from counterpoint.training.contrasted import StratifiedSampler
+from counterpoint.training.data import RunData, StepSampler
 from counterpoint.training.export import Facts, described, export, is_first_process
 from counterpoint.training.guards import StepGuard
 from counterpoint.training.logs import MetricsLog
@@ -40,6 +41,7 @@ from counterpoint.training.recipes import find_recipe
 from counterpoint.training.selection import Selection
 from counterpoint.training.settings import Settings, set_threads, settings_of
 from counterpoint.training.sizes import Sizes, measure_sizes, parameter_bytes
+from counterpoint.training.sources import SOURCES, Sources, accepting
 from counterpoint.training.stops import LeaveNow, StopRequest
 from counterpoint.training.verdict import diagnose
 
@@ -83,8 +85,9 @@ def configured(recipe: str | None, settings: Mapping[str, Any]) -> Namespace:
 
 def start_run(config: Namespace, *, overwrite: bool = False) -> Run:
     """Begin a run in ``config.out``."""
-    if _is_path(config):
-        config.data = str(Path(config.data).resolve())  # resume works from anywhere
+    for option in SOURCES:
+        if _is_path(config, option):
+            config[option] = str(Path(config[option]).resolve())  # resume works from anywhere
     if is_first_process():
         _claim(Path(config.out), overwrite)
     return _fit(config, checkpoint=None)
@@ -102,12 +105,13 @@ def resume_run(path: Path) -> Run:
     return _fit(config, checkpoint if checkpoint.is_file() else None)
 
 
-def _is_path(config: Namespace) -> bool:
-    """Whether ``data`` names a file or folder, not a data set that happens to be called as something here."""
-    if not Path(config.data).exists():
+def _is_path(config: Namespace, option: str) -> bool:
+    """Whether the source names a file or folder, not a data set that happens to be called as something here."""
+    source = config[option]
+    if source is None or not Path(source).exists():
         return False
-    plugin, full = find_recipe(config.recipe).plugin, str(Path(config.data).resolve())
-    return configs.accepting(plugin, full) is configs.accepting(plugin, config.data)
+    plugin, full = find_recipe(config.recipe).plugin, str(Path(source).resolve())
+    return accepting(plugin, full) is accepting(plugin, source)
 
 
 def _claim(out: Path, overwrite: bool) -> None:
@@ -160,13 +164,13 @@ def _fit(config: Namespace, checkpoint: Path | None) -> Run:
         if checkpoint is None:
             clear(out)
         write_text(out / CONFIG, configs.dump(config))
-        told = f"{len(indices)} training samples of {config.data} · {sizes.describe(settings.batch_size)}"
+        told = f"{len(indices)} training samples of {Sources.of(config)} · {sizes.describe(settings.batch_size)}"
         console.print(f"[bold]{config.recipe}[/] · {escape(told)}")
         for note in dataset.notes:
             console.print(escape(note), style="dim")
     began = time.perf_counter()
     with _quiet(), stop.listening(), guard.explaining():
-        _train(trainer, method, RunData(dataset, views, indices, settings), checkpoint)
+        _train(trainer, method, RunData(dataset, views, indices, settings, _order(dataset)), checkpoint)
     seconds = time.perf_counter() - began
     if trainer.is_global_zero:
         done = (trainer.global_step - begun) * settings.batch_size * trainer.world_size
@@ -179,6 +183,10 @@ def _fit(config: Namespace, checkpoint: Path | None) -> Run:
         lines = [monitor.damaged, str(selection or ""), str(diagnose(out)), f"Run: {out}"]
         console.print(escape("\n".join(line for line in lines if line)))
     return Run(out)
+
+
+def _order(dataset: Dataset) -> Callable[..., StepSampler]:
+    return StepSampler if dataset.strata is None else partial(StratifiedSampler, strata=dataset.strata)
 
 
 def _train(trainer: Trainer, method: Method, data: RunData, checkpoint: Path | None) -> None:
