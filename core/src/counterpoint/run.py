@@ -93,9 +93,9 @@ class Run:
             RunError: another source for an encoder that knows the nodes of its training data only.
         """
         sources, described = self.sources, self.config.get("dataset")
-        if sources.contrasted and source is None:
-            options = described["init_args"]
-            return Contrasted(sources.background, sources.target, options["plugin"], options.get("options"))
+        if sources.background is not None and sources.target is not None and source is None:
+            options = (described or {}).get("init_args") or {}
+            return Contrasted(sources.background, sources.target, self.plugin.name, options.get("options"))
         data = str(sources.data)
         if described and (source is None or str(source) == data or Path(source).resolve() == Path(data)):
             options = {**(described.get("init_args") or {}), "source": data}

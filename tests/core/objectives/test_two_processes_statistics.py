@@ -93,9 +93,7 @@ def dino(embeddings: list[Tensor], teacher: list[Tensor], share: slice) -> tuple
 
 
 DUPLICATES = torch.tensor([1, 2, 3, 3, 1, 4, 5, 6])
-BACKGROUND = torch.tensor(
-    [True, True, False, True, False, False, False, True]
-)  # three on one process, one on the other
+BACKGROUND = torch.tensor([True, True, False, True, False, False, False, True])  # three here, one there
 
 
 def densities(embeddings: list[Tensor], teacher: list[Tensor], share: slice) -> tuple[Result, dict[str, Tensor]]:

@@ -1,4 +1,4 @@
-"""Two encoders of the same views, one for what two sets of samples have in common, one for what only one of them has."""
+"""Two encoders of the same views: one for what two sets of samples share, one for what only one of them has."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 
 from counterpoint.errors import ConfigError, message
@@ -84,4 +85,4 @@ class TwoSpaces(ConcatEncoder):
 
     def split(self, pooled: Tensor) -> dict[str, Tensor]:
         """``(B, D)`` -> the code of each space, by name."""
-        return dict(zip(SPACES, pooled.split(self.widths, dim=1)))
+        return dict(zip(SPACES, torch.split(pooled, self.widths, dim=1)))

@@ -157,7 +157,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
 
 
 def _check_sources(recipe: Recipe, sources: Sources) -> None:
-    """A method that learns from a background and targets needs both, and cannot take labels that mean something else."""
+    """A method that learns from a background and targets needs both: classes of one source mean something else."""
     method: type[Method] = recipe.method.load()
     if method.contrasted and not sources.contrasted:
         raise ConfigError(

@@ -37,7 +37,7 @@ class Factor:
 
 
 class Contrasted(Dataset):
-    """Background and targets, each opened by the plugin's dataset that accepts it; the background's samples stand first.
+    """Background and targets, each opened by the plugin's dataset that accepts it; the background's samples come first.
 
     A sample's label is its origin (0 background, 1 target), its name begins with it, its split is that of its source.
 
@@ -63,14 +63,14 @@ class Contrasted(Dataset):
             if not len(part):
                 raise DataError(message(origin, f"{source} without samples", "a source with samples"))
         self.first = len(self.parts[0])  # of the targets
-        self.labels = np.repeat(np.arange(2, dtype=np.int64), [len(part) for part in self.parts])
-        self.strata = self.labels
+        self.origins = np.repeat(np.arange(2, dtype=np.int64), [len(part) for part in self.parts])
+        self.labels = self.strata = self.origins
         self.classes = list(ORIGINS)
         self.in_memory = all(part.in_memory for part in self.parts)
         self.notes = tuple(f"{origin}: {note}" for origin, part in zip(ORIGINS, self.parts) for note in part.notes)
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.origins)
 
     def _place(self, index: int) -> tuple[int, int]:
         """Origin, and the number in it."""
@@ -109,7 +109,7 @@ class Contrasted(Dataset):
         ``origin`` tells background from target. The targets' own classes come with it where the targets have two or
         more: those that the background has as well are common, others salient.
         """
-        found = {"origin": Factor(self.labels, "salient", self.classes or ())}
+        found = {"origin": Factor(self.origins, "salient", ORIGINS)}
         background, target = self.parts
         if target.labels is not None and target.classes and len(target.classes) > 1:
             space: Space = "common" if background.classes == target.classes else "salient"

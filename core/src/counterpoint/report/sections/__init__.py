@@ -12,12 +12,14 @@ from counterpoint.report.sections.facts import facts
 from counterpoint.report.sections.probe import confusion
 from counterpoint.report.sections.quality import quality
 from counterpoint.report.sections.scores import scores
+from counterpoint.report.sections.spaces import spaces
 
 Write = Callable[[Context], "Section | None"]
 """A section's function; None where there is nothing to show."""
 
 BEFORE: dict[str, Write] = {
     "quality": quality,
+    "spaces": spaces,
     "curves": curves,
     "scores": scores,
     "map": embedding_map,
