@@ -26,13 +26,13 @@ def spaces(context: Context) -> Section | None:
     parts: list[str | HasHtml] = []
     lead = (
         "The common space should tell what background and targets share, the salient space what only targets have: "
-        "a bar should be long where the factor belongs, and end at chance where it does not."
+        "a filled mark should stand far to the right, a ring at chance."
     )
     if about:
         rows: Mapping[str, Mapping[str, float]] = measured["metrics"]
-        parts.append(ProbeBars(about, rows["learnt"]))
+        parts.append(ProbePlot(about, rows["learnt"]))
         told = ", ".join(f"{name} {number(found['delta_tot'])}" for name, found in rows.items() if "delta_tot" in found)
-        parts.append(f"Distance from the ideal, over all bars (0 is perfect): {told}.")
+        parts.append(f"Distance from the ideal, over all of them (0 is perfect): {told}.")
     else:
         parts.append(f"For the probes of both spaces, run: counterpoint evaluate {context.run.path}")
     if norms is not None:
@@ -49,8 +49,8 @@ def _norms(context: Context) -> LineChart | None:
 
 
 @dataclass(frozen=True, slots=True)
-class ProbeBars:
-    """A bar for each factor and space, from 0 to 100 %, with the factor's chance level.
+class ProbePlot:
+    """A line for each factor and space, from 0 to 100 %, with the factor's chance level.
 
     Attributes:
         about: factor -> ``home`` and ``chance``.
