@@ -32,6 +32,7 @@ SMOKE = bool(os.environ.get("COUNTERPOINT_SMOKE"))
 SMOKE_WORDS = {
     "vision": ("--data", "photographs", "--dataset.train_patches", "40", "--max_steps", "4"),
     "graphrec": ("--data", "clicks.csv", "--max_steps", "4", "--dataset.core", "0", "--batch_size", "64"),
+    "contrasted": ("--max_steps", "4", "--batch_size", "32"),  # the claim makes its two sources small
     "multimodal": ("--data", "pairs.csv", "--max_steps", "4", "--batch_size", "16"),
     "turbofan": ("--data", "invented", "--max_steps", "4", "--batch_size", "16"),
 }
@@ -64,7 +65,8 @@ class Trial:
         quiet = ["--tensorboard", "false", "--progress", "false", "--threads", "1"]
         if "--monitor_epochs" not in self.words:
             quiet += ["--monitor_epochs", "100000"]
-        smoke = SMOKE_WORDS[self.words[0].partition("/")[0]] if SMOKE else ()
+        kind = "contrasted" if "--background" in self.words else self.words[0].partition("/")[0]
+        smoke = SMOKE_WORDS[kind] if SMOKE else ()
         smoke = tuple(MADE[word]() if word in MADE else word for word in smoke)
         return [*self.words, *smoke, "--seed", str(self.seed), *quiet]
 

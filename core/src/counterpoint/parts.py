@@ -38,6 +38,7 @@ class Dataset(TorchDataset[Sample | Damaged], ABC):
         labels: ``(N,)`` int64 with -1 for "unknown", or None.
         targets: ``(N,)`` float32 with NaN for "unknown", or None: a number for each sample, for regression.
         classes: names of the classes, or None.
+        strata: ``(N,)`` int64, or None: every batch of a training then holds samples of each stratum.
         in_memory: whether samples come without reading files, so that reading processes would only cost.
         notes: what was left out or changed when the source was opened, a sentence each; told at a run's start.
     """
@@ -45,6 +46,7 @@ class Dataset(TorchDataset[Sample | Damaged], ABC):
     labels: np.ndarray | None = None
     targets: Tensor | None = None
     classes: list[str] | None = None
+    strata: np.ndarray | None = None
     in_memory: bool = False
     notes: tuple[str, ...] = ()
 

@@ -25,6 +25,12 @@ from counterpoint.errors import ConfigError, PluginError, nearest
 
 GROUP = "counterpoint.plugins"
 CAPABILITIES = frozenset({"tokens", "masking", "dense", "modalities", "graph"})
+"""What encoders declare. A method may also need ``"inductive"``, which all have but those of a graph."""
+
+
+def abilities(capabilities: frozenset[str], transductive: bool) -> frozenset[str]:
+    """What an encoder with these capabilities can do: one that is not made of its training data is ``"inductive"``."""
+    return capabilities if transductive else capabilities | {"inductive"}
 
 
 @dataclass(frozen=True, slots=True)

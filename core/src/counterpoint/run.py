@@ -13,10 +13,12 @@ from torch.nn import functional as F
 
 from counterpoint.errors import ConfigError, DataError, RunError, message
 from counterpoint.parts import Dataset
-from counterpoint.training.config import dataset_class, read_yaml
+from counterpoint.training.config import read_yaml
+from counterpoint.training.contrasted import Contrasted
 from counterpoint.training.embedding import Embedded, embed, encode_with
 from counterpoint.training.encoder_files import build, load_encoder
 from counterpoint.training.head_files import Head, Predictions, load_head, predictions
+from counterpoint.training.sources import Sources, dataset_class
 
 CONFIG = "config.yaml"
 
@@ -56,6 +58,11 @@ class Run:
         return read_yaml(self.path / CONFIG)
 
     @cached_property
+    def sources(self) -> Sources:
+        """What it learnt from."""
+        return Sources.of(self.config)
+
+    @cached_property
     def _loaded(self) -> tuple[Any, Any, Any, Any]:
         return load_encoder(self.path / "encoder")
 
@@ -86,7 +93,11 @@ class Run:
         Raises:
             RunError: another source for an encoder that knows the nodes of its training data only.
         """
-        data, described = str(self.config["data"]), self.config.get("dataset")
+        sources, described = self.sources, self.config.get("dataset")
+        if sources.background is not None and sources.target is not None and source is None:
+            options = (described or {}).get("init_args") or {}
+            return Contrasted(sources.background, sources.target, self.plugin.name, options.get("options"))
+        data = str(sources.data)
         if described and (source is None or str(source) == data or Path(source).resolve() == Path(data)):
             options = {**(described.get("init_args") or {}), "source": data}
             own: Dataset = build(self.plugin, "datasets", {**described, "init_args": options})

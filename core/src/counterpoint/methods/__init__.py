@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from counterpoint.methods.finetune import Classify, FineTune, Regress
     from counterpoint.methods.moco import MoCo, MoCoV3
     from counterpoint.methods.pair import Pair
+    from counterpoint.methods.sepclr import SepCLR
     from counterpoint.methods.simclr import SimCLR
     from counterpoint.methods.simsiam import SimSiam
     from counterpoint.methods.swav import SwAV
@@ -37,6 +38,7 @@ __all__ = [
     "MoCoV3",
     "Pair",
     "Regress",
+    "SepCLR",
     "SimCLR",
     "SimSiam",
     "SwAV",

@@ -32,6 +32,7 @@ from counterpoint.nn.chunks import encode_in_chunks
 from counterpoint.objectives import Objective
 from counterpoint.objectives.gather import world_size
 from counterpoint.parts import Dataset, Encoder
+from counterpoint.plugin import abilities
 from counterpoint.types import Batch, Encoding, Step, View
 
 HeadFactory = Callable[[int], nn.Module]
@@ -44,6 +45,7 @@ class Method(lightning.LightningModule, ABC):
         needs: capabilities that the encoder must have.
         min_views: views that a batch must bring.
         head_per_tower: whether towers of several widths are welcome, each with a head of its own.
+        contrasted: whether it learns from a background and targets, two sources instead of one.
         encoder: what is learnt and kept; heads are thrown away.
         micro_batch: samples through the encoder at once (gradient caching), or None for all.
         total_steps: length of the training, for schedules; the trainer sets it. 0: unknown, schedules stay at their
@@ -59,6 +61,7 @@ class Method(lightning.LightningModule, ABC):
     needs: ClassVar[frozenset[str]] = frozenset()
     min_views: ClassVar[int] = 2
     head_per_tower: ClassVar[bool] = False
+    contrasted: ClassVar[bool] = False
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
@@ -72,7 +75,7 @@ class Method(lightning.LightningModule, ABC):
         self.steps: Tensor
 
     def _check_encoder(self, encoder: Encoder) -> None:
-        name, missing = type(self).__name__, self.needs - encoder.capabilities
+        name, missing = type(self).__name__, self.needs - abilities(encoder.capabilities, encoder.transductive)
         if missing:
             wanted, has = (", ".join(sorted(names)) or "none" for names in (missing, encoder.capabilities))
             raise ConfigError(f"{name} needs {wanted}, which {type(encoder).__name__} does not have (it has: {has})")
@@ -82,6 +85,18 @@ class Method(lightning.LightningModule, ABC):
             raise ConfigError(
                 message(f"{name}: encoder", f"towers of unequal width ({widths})", "one width", "Or use Pair.")
             )
+
+    @classmethod
+    def saved(cls, encoder: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+        """What a saved run says of its encoder, from what the configuration says of it: ``class_path``, ``init_args``.
+
+        Override where the method's encoder is made of the one that it is given.
+
+        Args:
+            encoder: how the configuration describes the encoder that the method is given.
+            settings: the method's own arguments there.
+        """
+        return encoder
 
     @abstractmethod
     def step(self, views: list[View], batch: Batch) -> Step:

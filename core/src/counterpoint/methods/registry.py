@@ -30,4 +30,9 @@ METHODS: dict[str, Part] = {
         "two modalities, symmetric InfoNCE with learnt temperature (CLIP)",
         capabilities=frozenset({"modalities"}),
     ),
+    "sepclr": Part(
+        "counterpoint.methods.sepclr:SepCLR",
+        "what a background and targets have in common, and what only the targets have",
+        capabilities=frozenset({"inductive"}),
+    ),
 }

@@ -13,6 +13,7 @@ from counterpoint.nn.pooling import AttentionPool2x2
 from counterpoint.nn.prototypes import Prototypes
 from counterpoint.nn.queue import Queue
 from counterpoint.nn.rope import AxialRoPE, grid_coordinates
+from counterpoint.nn.two_spaces import TwoSpaces
 from counterpoint.objectives.gates import PairGate
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Projector",
     "Prototypes",
     "Queue",
+    "TwoSpaces",
     "attention_entropy",
     "calm_layers",
     "encode_in_chunks",

@@ -16,6 +16,7 @@ from counterpoint.objectives.info_nce import InfoNCE, info_nce_loss
 from counterpoint.objectives.mining import hardest, hardest_pairs
 from counterpoint.objectives.mochi import MoCHi, mochi_loss
 from counterpoint.objectives.nt_xent import NTXent, nt_xent_loss
+from counterpoint.objectives.sepclr import SepCLR, sepclr_loss
 from counterpoint.objectives.sigmoid import Sigmoid, sigmoid_loss
 from counterpoint.objectives.sinkhorn import sinkhorn
 from counterpoint.objectives.supcon import SupCon, sup_con_loss
@@ -40,6 +41,7 @@ __all__ = [
     "Reduction",
     "Result",
     "SelfDistillation",
+    "SepCLR",
     "Sigmoid",
     "SupCon",
     "SupReMix",
@@ -61,6 +63,7 @@ __all__ = [
     "nt_xent_loss",
     "sample_partners",
     "self_distillation",
+    "sepclr_loss",
     "sigmoid_loss",
     "sinkhorn",
     "sup_con_loss",

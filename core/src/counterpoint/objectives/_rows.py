@@ -156,19 +156,24 @@ def check_ids(name: str, ids: Tensor | None, size: int) -> None:
 
 
 def check_finite(loss: Tensor, embeddings: Sequence[Tensor], negatives: Tensor | None) -> None:
-    """`name_broken_rows` of embeddings and queue.
+    """`check_finite_rows` of views and a queue."""
+    named = {f"embeddings[{n}]": rows for n, rows in enumerate(embeddings)}
+    check_finite_rows(loss, named if negatives is None else {**named, "negatives": negatives})
+
+
+def check_finite_rows(loss: Tensor, named: Mapping[str, Tensor]) -> None:
+    """Looks at the inputs only when the loss is not finite, so that it costs nothing in a healthy step.
 
     Raises:
         ShapeError: naming the rows that are NaN or infinite.
     """
     if math.isfinite(float(loss.detach())):
         return
-    named: dict[str, Tensor] = {f"embeddings[{n}]": rows for n, rows in enumerate(embeddings)}
-    name_broken_rows(named if negatives is None else {**named, "negatives": negatives})
+    name_broken_rows(named)
 
 
 def name_broken_rows(named: Mapping[str, Tensor]) -> None:
-    """Say which rows make a loss that is not finite, so that looking costs nothing in a healthy step.
+    """Say which rows make a loss that is not finite.
 
     Raises:
         ShapeError: naming the argument and the rows that are NaN or infinite; the first argument, if none is here but

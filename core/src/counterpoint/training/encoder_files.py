@@ -19,11 +19,14 @@ from counterpoint import plugin as plugins
 from counterpoint._version import __version__
 from counterpoint.errors import RunError, nearest
 from counterpoint.files import atomic, inside, write_text
-from counterpoint.nn import ConcatEncoder
+from counterpoint.nn import ConcatEncoder, TwoSpaces
 from counterpoint.parts import Encoder, Views
 from counterpoint.plugin import Plugin
 
-COMPOSED: dict[str, Callable[..., Encoder]] = {"counterpoint.nn.ConcatEncoder": ConcatEncoder}
+COMPOSED: dict[str, Callable[..., Encoder]] = {
+    "counterpoint.nn.ConcatEncoder": ConcatEncoder,
+    "counterpoint.nn.TwoSpaces": TwoSpaces,
+}
 """The core's encoders that are made of a plugin's: their first argument, ``encoders``, is a list of described ones."""
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 FORMAT = 1

@@ -24,6 +24,9 @@ from counterpoint.training.embedding import Embedded, Encode, embed, encode_with
 from counterpoint.training.encoder_files import build, read_config
 from counterpoint.training.evaluate_tuned import measure_tuned
 from counterpoint.training.export import machine, versions
+from counterpoint.training.separation import facts as homes
+from counterpoint.training.separation import metrics as probes
+from counterpoint.training.separation import separation
 from counterpoint.training.tables import bar, tell_damaged
 
 PAIRS = 1000  # held-out samples of which two views are made
@@ -75,15 +78,15 @@ def evaluate_run(
     told: dict[str, Any] = {}
     if run.tuned:
         found = measure_tuned(run, dataset, split, console)
-        rows, confusion = found.rows, _confusion(dataset, found.found, {"accuracy": found.predicted})
+        rows, more = found.rows, {"confusion": _confusion(dataset, found.found, {"accuracy": found.predicted})}
         told = {"task": run.head.task, "pairs": found.pairs()}
     elif run.plugin.protocol is not None:
-        rows, confusion = _by_protocol(run, dataset, split, quick, console), None
+        rows, more = _by_protocol(run, dataset, split, quick, console), {"confusion": None}
     else:
-        rows, confusion = _by_features(run, dataset, split, quick, console)
+        rows, more = _by_features(run, dataset, split, quick, console)
     classes = None if dataset.classes is None else len(dataset.classes)
     path = out or run.path / f"evaluation-{split}.json"
-    facts = {**_facts(run, dataset, split, rows), "classes": classes, "confusion": confusion, **told}
+    facts = {**_facts(run, dataset, split, rows), "classes": classes, **more, **told}
     write_text(path, json.dumps(facts, indent=2) + "\n")
     return Evaluation(rows, split, classes, path)
 
@@ -100,14 +103,12 @@ def _by_protocol(run: Run, dataset: Dataset, split: str, quick: bool, console: C
         return rows | protocol.floors(dataset, split, quick)
 
 
-def _by_features(
-    run: Run, dataset: Dataset, split: str, quick: bool, console: Console
-) -> tuple[Rows, dict[str, Any] | None]:
-    """Metrics of the features of learnt and untrained encoder and raw input, and what is taken for what."""
+def _by_features(run: Run, dataset: Dataset, split: str, quick: bool, console: Console) -> tuple[Rows, dict[str, Any]]:
+    """Metrics of the features of learnt and untrained encoder and raw input; what is taken for what; the spaces."""
     used = {name: rows for name, rows in dataset.splits().items() if name != "test" or split == "test"}
     rows: Rows = {}
     answers: dict[str, Tensor] = {}  # of the learnt encoder's probe
-    confusion: dict[str, Any] | None = None
+    more: dict[str, Any] = {"confusion": None}
     with bar(console) as progress:
         for name, encode in _encoders(run, dataset).items():
             work = progress.add_task(name, total=sum(len(i) for i in used.values()))
@@ -120,13 +121,17 @@ def _by_features(
             }
             views = _two_views(encode, run, dataset, used[split])
             rows[name] = _measure(found, split, run, quick, views, answers if name == LEARNT else None)
+            if name != RAW and not quick:
+                apart = separation(run.encoder, dataset, found, split, int(run.config["seed"]))
+                rows[name] |= probes(apart)
+                more |= {"spaces": homes(apart)} if apart else {}
             if name == RAW and not quick:
                 rows[PCA] = _measure(_reduced(found), split, run, quick)
             if name == LEARNT:
-                confusion = _confusion(dataset, found[split], answers)
+                more["confusion"] = _confusion(dataset, found[split], answers)
                 for embedded in found.values():
                     tell_damaged(console, embedded)
-    return rows, confusion
+    return rows, more
 
 
 def _encoders(run: Run, dataset: Dataset) -> dict[str, Callable[..., Tensor]]:
@@ -205,7 +210,7 @@ def _facts(run: Run, dataset: Dataset, split: str, rows: dict[str, dict[str, flo
     return {
         "run": run.path.name,
         "recipe": run.config["recipe"],
-        "data": run.config["data"],
+        "data": str(run.sources),
         "digest": dataset.digest(),
         "split": split,
         "seed": run.config["seed"],

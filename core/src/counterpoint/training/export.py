@@ -7,7 +7,7 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,11 @@ from jsonargparse import Namespace
 from counterpoint._version import __version__
 from counterpoint.errors import PluginError
 from counterpoint.files import write_text
+from counterpoint.methods.base import Method
 from counterpoint.parts import Dataset, Encoder
 from counterpoint.training.encoder_files import object_in, registered, save_encoder
 from counterpoint.training.recipes import find_recipe
+from counterpoint.training.sources import Sources
 
 CARD = """---
 library_name: counterpoint
@@ -72,7 +74,16 @@ def described(config: Namespace) -> dict[str, Any]:
         if kind == "encoders":  # weights that came from elsewhere are in the run now, and their source may go
             part["init_args"] = plugin.encoders[name].load().blank(part.get("init_args") or {})
         found[key] = part
+    module, _, name = config.method.class_path.rpartition(".")
+    method: type[Method] = getattr(import_module(module), name)
+    found["encoder"] = method.saved(found["encoder"], config.method.as_dict().get("init_args", {}))
     return found
+
+
+def _named(sources: Sources) -> str:
+    """The sources without their folders, which are nobody's business where the encoder goes."""
+    given = [getattr(sources, name) for name in ("target", "background", "data")]
+    return "` against `".join(Path(source).name for source in given if source is not None)
 
 
 WITHOUT_LABELS = "learnt without labels"
@@ -122,7 +133,7 @@ def export(
         recipe=config.recipe,
         version=__version__,
         learnt=facts.learnt,
-        data=Path(config.data).name,
+        data=_named(Sources.of(config)),
         samples=facts.samples,
         digest=digest[:16],
         epochs=config.epochs,
@@ -134,7 +145,7 @@ def export(
     save_encoder(out / "encoder", encoder, told, card)
     result = {
         "recipe": config.recipe,
-        "data": config.data,
+        "data": str(Sources.of(config)),
         "digest": digest,
         "samples": facts.samples,
         "seed": config.seed,

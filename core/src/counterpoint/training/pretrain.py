@@ -32,6 +32,7 @@ from counterpoint.training._tables import STAGES
 from counterpoint.training.answers import SHOWN, OnlineAnswers, begin, refit, training_samples
 from counterpoint.training.cells import CellLog, CellSampler, largest_cell, read_cells
 from counterpoint.training.checkpoints import LAST, SaveLast, checkpoint_step, resume_command
+from counterpoint.training.contrasted import StratifiedSampler
 from counterpoint.training.data import RunData, StepSampler
 from counterpoint.training.encoder_files import WEIGHTS, load_weights
 from counterpoint.training.export import WITHOUT_LABELS, Facts, described, export, is_first_process
@@ -46,6 +47,7 @@ from counterpoint.training.recipes import find_recipe
 from counterpoint.training.selection import Selection
 from counterpoint.training.settings import Settings, set_threads, settings_of
 from counterpoint.training.sizes import Sizes, measure_sizes, parameter_bytes
+from counterpoint.training.sources import SOURCES, Sources, accepting
 from counterpoint.training.stages import fit_stages
 from counterpoint.training.statistics import recompute_statistics
 from counterpoint.training.stops import LeaveNow, StopRequest
@@ -91,8 +93,9 @@ def configured(recipe: str | None, settings: Mapping[str, Any]) -> Namespace:
 
 def start_run(config: Namespace, *, overwrite: bool = False) -> Run:
     """Begin a run in ``config.out``."""
-    if _is_path(config):
-        config.data = str(Path(config.data).resolve())  # resume works from anywhere
+    for option in SOURCES:
+        if _is_path(config, option):
+            config[option] = str(Path(config[option]).resolve())  # resume works from anywhere
     if is_first_process():
         _claim(Path(config.out), overwrite)
     if config.stages.count > 1:
@@ -117,12 +120,13 @@ def resume_run(path: Path) -> Run:
     return _fit(config, checkpoint if checkpoint.is_file() else None)
 
 
-def _is_path(config: Namespace) -> bool:
-    """Whether ``data`` names a file or folder, not a data set that happens to be called as something here."""
-    if not Path(config.data).exists():
+def _is_path(config: Namespace, option: str) -> bool:
+    """Whether the source names a file or folder, not a data set that happens to be called as something here."""
+    source = config[option]
+    if source is None or not Path(source).exists():
         return False
-    plugin, full = find_recipe(config.recipe).plugin, str(Path(config.data).resolve())
-    return configs.accepting(plugin, full) is configs.accepting(plugin, config.data)
+    plugin, full = find_recipe(config.recipe).plugin, str(Path(source).resolve())
+    return accepting(plugin, full) is accepting(plugin, source)
 
 
 def _claim(out: Path, overwrite: bool) -> None:
@@ -162,7 +166,7 @@ def _fit(config: Namespace, checkpoint: Path | None) -> Run:
     if checkpoint is None and isinstance(method, FineTune):
         begin(method, views, dataset, indices, settings.seed)
     cells = read_cells(Path(settings.cells), indices) if settings.cells else None
-    data = RunData(dataset, views, indices, settings, _order(cells))
+    data = RunData(dataset, views, indices, settings, _order(dataset, cells))
     stop, guard = StopRequest(), StepGuard(out, dataset, settings.seed)
     monitor = _monitor(config, settings, method, views, dataset, indices)
     selection = Selection(out, monitor, settings.select, settings.patience) if settings.select else None
@@ -183,7 +187,7 @@ def _fit(config: Namespace, checkpoint: Path | None) -> Run:
         if checkpoint is None:
             clear(out)
         write_text(out / CONFIG, configs.dump(config))
-        told = f"{len(indices)} training samples of {config.data} · {sizes.describe(settings.batch_size)}"
+        told = f"{len(indices)} training samples of {Sources.of(config)} · {sizes.describe(settings.batch_size)}"
         console.print(f"[bold]{config.recipe}[/] · {escape(told)}")
         drawn = data.sampler(ranks=trainer.world_size)
         for note in (*dataset.notes, *([str(drawn)] if isinstance(drawn, CellSampler) else [])):
@@ -213,8 +217,11 @@ def _fit(config: Namespace, checkpoint: Path | None) -> Run:
     return Run(out)
 
 
-def _order(cells: np.ndarray | None) -> Callable[..., StepSampler]:
-    return StepSampler if cells is None else partial(CellSampler, cells=cells)
+def _order(dataset: Dataset, cells: np.ndarray | None) -> Callable[..., StepSampler]:
+    """How batches are drawn."""
+    if cells is not None:
+        return partial(CellSampler, cells=cells)
+    return StepSampler if dataset.strata is None else partial(StratifiedSampler, strata=dataset.strata)
 
 
 def _train(trainer: Trainer, method: Method, data: RunData, checkpoint: Path | None) -> None:

@@ -13,6 +13,7 @@ from counterpoint.report.sections.facts import facts
 from counterpoint.report.sections.probe import confusion
 from counterpoint.report.sections.quality import quality
 from counterpoint.report.sections.scores import scores
+from counterpoint.report.sections.spaces import spaces
 
 __all__ = ["AFTER", "BEFORE", "Write", "answers"]
 
@@ -21,6 +22,7 @@ Write = Callable[[Context], "Section | None"]
 
 BEFORE: dict[str, Write] = {
     "quality": quality,
+    "spaces": spaces,
     "curves": curves,
     "scores": scores,
     "map": embedding_map,
