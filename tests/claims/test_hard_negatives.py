@@ -16,6 +16,7 @@ import dataclasses
 import functools
 import io
 import itertools
+import math
 from statistics import fmean
 from typing import Any
 
@@ -95,9 +96,9 @@ def arm(options: list[str], data: str, seeds: tuple[int, ...]) -> tuple[tuple[st
 
 
 def late(words: tuple[str, ...], seeds: tuple[int, ...], metric: str) -> list[float]:
-    """Mean over the last fifth of the logged steps, seed by seed."""
+    """Mean over the last fifth of the logged steps, seed by seed; NaN where none is logged (a smoke run's warm-up)."""
     curves = [[value for _, value in claims.curve(words, seed, metric)] for seed in seeds]
-    return [fmean(curve[-max(1, len(curve) // 5) :]) for curve in curves]
+    return [fmean(curve[-max(1, len(curve) // 5) :]) if curve else math.nan for curve in curves]
 
 
 def below_at_every_step(words: tuple[str, ...], seeds: tuple[int, ...], low: str, high: str) -> bool:
