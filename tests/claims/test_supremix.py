@@ -29,7 +29,7 @@ BASE = ("--task", "regress", "--epochs", "20", "--batch_size", "128", "--head_wa
 OWN = "--method.objective."
 CONTRAST = (*BASE, "--lr", "0.002", "--objective", "supremix", f"{OWN}unit", "5", f"{OWN}window", "5")
 NO_NEGATIVES, NO_POSITIVES = (f"{OWN}mix_negatives", "false"), (f"{OWN}mix_positives", "false")
-UNWEIGHTED = (f"{OWN}weights", "null")
+UNWEIGHTED = (f"{OWN}weights", "none")
 ARMS: dict[str, tuple[str, ...]] = {
     "L1 end to end": (*BASE, "--objective", "plain"),
     "SupCon": (*CONTRAST, *NO_NEGATIVES, *NO_POSITIVES, *UNWEIGHTED),
