@@ -39,8 +39,8 @@ ARMS: dict[str, tuple[str, ...]] = {
     "SupReMix": CONTRAST,
 }
 FULL = ("--data", "turbofan")
-GAP = (*FULL, "--dataset", "Engines", "--dataset.gap", "true")
-FEW = (*FULL, "--dataset", "Engines", "--dataset.engines", "12")
+GAP = (*FULL, "--dataset.gap", "true")
+FEW = (*FULL, "--dataset.engines", "12")
 HARDER = {"a gap of 50 to 75 cycles": GAP, **({} if claims.SMOKE else {"12 of 80 engines": FEW})}
 COMPARED = ("L1 end to end", "SupCon", "SupReMix")
 

@@ -96,7 +96,7 @@ class Neighbours:
         self.window = window
 
     def triples(self, targets: Tensor, most: int) -> Triples:
-        """Pairs on either side of each target ``(n,)``; beyond ``most`` (0: all), so many at even intervals, drawn anew.
+        """Pairs on either side of each target ``(n,)``; above ``most`` (0: all) so many at even intervals, drawn anew.
 
         Each pair is as likely as any other, and ``times`` makes up for those left out: sums over triples, weighted by
         it, have the expectation of the sums over all.
