@@ -41,7 +41,7 @@ def shares(size: int) -> Tensor:
 
 def ours(z: Tensor, positives: bool = True) -> Tensor:
     call = partial(sup_re_mix_loss, targets=targets(len(z)), temperature=T, window=WINDOW)
-    return call([z], mix_positives=positives, shares=shares(len(z)), max_triples=None if len(z) <= WHOLE else 256).loss
+    return call([z], mix_positives=positives, shares=shares(len(z)), max_triples=0 if len(z) <= WHOLE else 256).loss
 
 
 def broadcast(z: Tensor, positives: bool = True) -> Tensor:

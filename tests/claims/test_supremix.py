@@ -29,7 +29,7 @@ BASE = ("--task", "regress", "--epochs", "20", "--batch_size", "128", "--head_wa
 OWN = "--method.objective."
 CONTRAST = (*BASE, "--lr", "0.002", "--objective", "supremix", f"{OWN}unit", "5", f"{OWN}window", "5")
 NO_NEGATIVES, NO_POSITIVES = (f"{OWN}mix_negatives", "false"), (f"{OWN}mix_positives", "false")
-UNWEIGHTED = (f"{OWN}weights", "null")
+UNWEIGHTED = (f"{OWN}weights", "none")
 ARMS: dict[str, tuple[str, ...]] = {
     "L1 end to end": (*BASE, "--objective", "plain"),
     "SupCon": (*CONTRAST, *NO_NEGATIVES, *NO_POSITIVES, *UNWEIGHTED),
@@ -39,8 +39,8 @@ ARMS: dict[str, tuple[str, ...]] = {
     "SupReMix": CONTRAST,
 }
 FULL = ("--data", "turbofan")
-GAP = (*FULL, "--dataset", "Engines", "--dataset.gap", "true")
-FEW = (*FULL, "--dataset", "Engines", "--dataset.engines", "12")
+GAP = (*FULL, "--dataset.gap", "true")
+FEW = (*FULL, "--dataset.engines", "12")
 HARDER = {"a gap of 50 to 75 cycles": GAP, **({} if claims.SMOKE else {"12 of 80 engines": FEW})}
 COMPARED = ("L1 end to end", "SupCon", "SupReMix")
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.unit
 T = 0.4
 NAN = math.nan
 TARGETS = [3.0, 1.0, 4.0, 2.5, 3.0]
-PLAIN: dict[str, Any] = {"mix_negatives": False, "mix_positives": False, "weights": None}
+PLAIN: dict[str, Any] = {"mix_negatives": False, "mix_positives": False, "weights": "none"}
 
 
 def draw(views: int, size: int, width: int = 4) -> Tensor:
@@ -39,7 +39,7 @@ def dense(
     targets: list[float],
     share: Tensor,
     window: float = 1.7,
-    kind: str | None = "L1",
+    kind: str = "L1",
     negatives: bool = True,
     positives: bool = True,
 ) -> Tensor:
@@ -74,15 +74,15 @@ def dense(
     return torch.stack(terms).mean()
 
 
-def weight(distance: float, kind: str | None) -> float:
-    return 1.0 if kind is None else 1 + (abs(distance) if kind == "L1" else distance**2)
+def weight(distance: float, kind: str) -> float:
+    return 1.0 if kind == "none" else 1 + (abs(distance) if kind == "L1" else distance**2)
 
 
 CASES: dict[str, tuple[list[float], dict[str, Any]]] = {
     "all": (TARGETS, {}),
     "squares": (TARGETS, {"kind": "L2"}),
     "negatives": (TARGETS, {"positives": False}),
-    "positives, no weights": (TARGETS, {"negatives": False, "kind": None}),
+    "positives, no weights": (TARGETS, {"negatives": False, "kind": "none"}),
     "weights": (TARGETS, {"negatives": False, "positives": False}),
     "some unknown": ([3.0, NAN, 4.0, 2.5, NAN], {}),
     "all equal": ([2.0] * 5, {}),
@@ -103,7 +103,7 @@ def test_value_and_gradient_are_the_formula(case: str, views: int, monkeypatch: 
         weights=options.get("kind", "L1"),
         mix_negatives=options.get("negatives", True),
         mix_positives=options.get("positives", True),
-        max_triples=None,
+        max_triples=0,
         shares=share,
     )
     for block in (1 << 20, 70):
@@ -151,7 +151,7 @@ def test_ties_only_between_views_is_nt_xent() -> None:
 
 def test_triples_are_all_and_only_those_on_either_side_within_the_window() -> None:
     values = torch.tensor([3.0, 1.0, NAN, 4.0, 2.5, 3.0, 8.0, 5.0], dtype=torch.float64)
-    found = Neighbours(values, 2.0).triples(values, None)
+    found = Neighbours(values, 2.0).triples(values, 0)
     for a, target in enumerate(values.tolist()):
         there = found.times[a] > 0
         pairs = {*zip(found.below[a, there].tolist(), found.above[a, there].tolist())}
@@ -174,7 +174,7 @@ def test_a_few_triples_stand_for_all() -> None:
     torch.manual_seed(0)
     values = torch.arange(9.0)
     neighbours = Neighbours(values, 5.0)
-    whole = neighbours.triples(values[4:5], None)
+    whole = neighbours.triples(values[4:5], 0)
     assert len(whole.below[0]) == 16
     score = torch.randn(9, 9)
     sums = []
@@ -193,7 +193,7 @@ def test_weights_of_mixed_negatives_follow_their_label() -> None:
     share, distance = torch.tensor(0.3), torch.tensor([-4.0, 2.0, NAN])
     torch.testing.assert_close(magnified(0.7 * distance, "L1").exp(), torch.tensor([3.8, 2.4, 1.0]))
     torch.testing.assert_close(magnified((1 - share) * distance, "L2").exp(), torch.tensor([1 + 7.84, 1 + 1.96, 1.0]))
-    assert not magnified(distance, None).any()
+    assert not magnified(distance, "none").any()
 
 
 def test_parents_learn_nothing_from_mixtures() -> None:
@@ -211,7 +211,7 @@ def test_parents_learn_nothing_from_mixtures() -> None:
 
 def test_targets_may_be_shifted_and_turned_but_not_stretched() -> None:
     rows, targets = list(draw(2, 6)), torch.tensor([3.0, 1.0, 4.0, 2.0, 3.0, 6.0], dtype=torch.float64)
-    call = partial(sup_re_mix_loss, rows, temperature=T, window=2.5, max_triples=None, shares=shares(12))
+    call = partial(sup_re_mix_loss, rows, temperature=T, window=2.5, max_triples=0, shares=shares(12))
     expected = call(targets=targets).loss
     for same in (targets + 17, -targets):
         torch.testing.assert_close(call(targets=same).loss, expected, rtol=1e-11, atol=0)
@@ -221,7 +221,7 @@ def test_targets_may_be_shifted_and_turned_but_not_stretched() -> None:
 def test_mixed_positives_of_a_straight_line_are_true_samples() -> None:
     values = torch.tensor([1.0, 2.0, 3.0, 5.0], dtype=torch.float64)
     line = values[:, None] * torch.randn(3, dtype=torch.float64) + torch.randn(3, dtype=torch.float64)
-    found = Neighbours(values, 9.0).triples(values, None)
+    found = Neighbours(values, 9.0).triples(values, 0)
     mixed = torch.lerp(line[found.above], line[found.below], found.share[:, :, None])
     there = found.times > 0
     torch.testing.assert_close(mixed[there], line[:, None].expand_as(mixed)[there])
@@ -237,7 +237,7 @@ def test_farther_targets_are_pushed_harder() -> None:
 
 def test_targets_are_rounded_to_units() -> None:
     rows, real = list(draw(2, 5)), torch.tensor([2.24, 0.61, 2.16, 1.12, NAN])
-    call = partial(sup_re_mix_loss, rows, temperature=T, window=8.0, max_triples=None, shares=shares(10))
+    call = partial(sup_re_mix_loss, rows, temperature=T, window=8.0, max_triples=0, shares=shares(10))
     whole = torch.tensor([22.0, 6.0, 22.0, 11.0, NAN])
     torch.testing.assert_close(call(targets=real, unit=0.1).loss, call(targets=whole).loss, rtol=1e-12, atol=0)
     values, classes = levels(real, 0.1, None, rows[0], 5)
@@ -289,8 +289,8 @@ def test_what_does_not_fit_is_named() -> None:
         ({"temperature": 0.0}, "temperature: found 0.0; allowed: a number above 0"),
         ({"window": 0.0}, "window: found 0.0; allowed: a number above 0"),
         ({"beta": (2.0, 0.0)}, "beta: found 0.0; allowed: a number above 0"),
-        ({"weights": "L3"}, "weights: found 'L3'; allowed: 'L1' or 'L2' or None"),
-        ({"max_triples": 0}, "max_triples: found 0; allowed: at least 1, or None for all"),
+        ({"weights": "L3"}, "weights: found 'L3'; allowed: 'none' or 'L1' or 'L2'"),
+        ({"max_triples": -1}, "max_triples: found -1; allowed: a number of at least 0"),
         ({"unit": 0.0}, "unit: found 0.0; allowed: a number above 0"),
     ],
 )
@@ -301,7 +301,7 @@ def test_options_are_checked(options: dict[str, Any], text: str) -> None:
 
 def test_float32_bfloat16_and_autocast_agree_with_float64() -> None:
     rows, targets, share = draw(2, 30, 16), torch.arange(30.0) // 3, shares(60)
-    call = partial(sup_re_mix_loss, targets=targets, temperature=T, shares=share, max_triples=None)
+    call = partial(sup_re_mix_loss, targets=targets, temperature=T, shares=share, max_triples=0)
     exact = call(list(rows)).loss.double()
     for dtype, cast, tolerance in (
         (torch.float32, False, 2e-6),

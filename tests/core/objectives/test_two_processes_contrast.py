@@ -88,7 +88,7 @@ def targeted(objective: SupReMix, views: list[Tensor], share: slice) -> Result:
     drawn = drawn[mine] if dist.is_initialized() else drawn[mine][:, mine]
     targets = torch.tensor([3.0, 1.0, torch.nan, 2.0, 2.0, 5.0, 4.0, 3.0])[share]
     temperature = objective.temperature()
-    return sup_re_mix_loss(views, IDS[share], targets=targets, temperature=temperature, max_triples=None, shares=drawn)
+    return sup_re_mix_loss(views, IDS[share], targets=targets, temperature=temperature, max_triples=0, shares=drawn)
 
 
 def classified(objective: CoreTuning, views: list[Tensor], share: slice) -> Result:

@@ -10,12 +10,12 @@ from torch import Tensor
 from counterpoint.errors import ShapeError, message
 from counterpoint.objectives._positives import class_numbers
 
-Distance = Literal["L1", "L2"]
+Distance = Literal["none", "L1", "L2"]
 
 
-def magnified(distance: Tensor, kind: Distance | None) -> Tensor:
+def magnified(distance: Tensor, kind: Distance) -> Tensor:
     """Log of the weight of a label distance: of ``d + 1`` (L1) or ``d^2 + 1`` (L2); an unknown one (NaN) weighs 1."""
-    if kind is None:
+    if kind == "none":
         return torch.zeros_like(distance)
     known = torch.nan_to_num(distance, nan=0.0).abs()
     return torch.log1p(known if kind == "L1" else known.square())
@@ -95,8 +95,8 @@ class Neighbours:
         self.ordered = ordered[: int((~torch.isnan(ordered)).sum())]
         self.window = window
 
-    def triples(self, targets: Tensor, most: int | None) -> Triples:
-        """Pairs on either side of each target ``(n,)``; of more than ``most``, so many at even intervals, drawn anew.
+    def triples(self, targets: Tensor, most: int) -> Triples:
+        """Pairs on either side of each target ``(n,)``; above ``most`` (0: all) so many at even intervals, drawn anew.
 
         Each pair is as likely as any other, and ``times`` makes up for those left out: sums over triples, weighted by
         it, have the expectation of the sums over all.
@@ -105,7 +105,7 @@ class Neighbours:
         first, last = self._between(targets, targets + self.window)
         width = last - first
         pairs = ((stop - start) * width).masked_fill(torch.isnan(targets), 0)[:, None]
-        taken = pairs if most is None else pairs.clamp_max(most)
+        taken = pairs.clamp_max(most) if most else pairs
         columns = torch.arange(int(taken.max()), device=targets.device)
         number = self._numbers(columns, pairs, taken)
         width, last_row = width[:, None].clamp_min(1), len(self.ordered) - 1

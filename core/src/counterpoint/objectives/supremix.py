@@ -11,9 +11,8 @@ from typing import ClassVar, get_args
 import torch
 from torch import Tensor
 
-from counterpoint.errors import ConfigError, message
 from counterpoint.objectives._contrast import Temperature
-from counterpoint.objectives._inputs import check_above, check_choice
+from counterpoint.objectives._inputs import check_above, check_at_least, check_choice
 from counterpoint.objectives._ordinal import Distance, Neighbours, check_targets, levels, magnified
 from counterpoint.objectives._positives import Extra, WeightedContrast, places_of
 from counterpoint.objectives._rows import as_scale, check_finite, prepare
@@ -33,17 +32,16 @@ class Options:
     mix_positives: bool = True
     window: float = 5.0
     beta: tuple[float, float] = (2.0, 8.0)
-    weights: Distance | None = "L1"
-    max_triples: int | None = 256
+    weights: Distance = "L1"
+    max_triples: int = 256
     unit: float | None = None
 
     def __post_init__(self) -> None:
         check_above("window", self.window)
         for value in self.beta:
             check_above("beta", value)
-        check_choice("weights", self.weights, (*get_args(Distance), None))
-        if self.max_triples is not None and self.max_triples < 1:
-            raise ConfigError(message("max_triples", self.max_triples, "at least 1, or None for all"))
+        check_choice("weights", self.weights, get_args(Distance))
+        check_at_least("max_triples", self.max_triples)
         if self.unit is not None:
             check_above("unit", self.unit)
 
@@ -58,15 +56,15 @@ def sup_re_mix_loss(
     mix_positives: bool = True,
     window: float = 5.0,
     beta: tuple[float, float] = (2.0, 8.0),
-    weights: Distance | None = "L1",
-    max_triples: int | None = 256,
+    weights: Distance = "L1",
+    max_triples: int = 256,
     unit: float | None = None,
     shares: Tensor | None = None,
 ) -> Result:
     """Bring rows of one target together and push others apart, the farther their targets the harder.
 
     With unit rows ``z[r]`` of all views of all samples, targets ``y[r]``, ``s(x, y) = x . y / temperature`` and the
-    weight ``w(y, y') = |y - y'| + 1`` (``weights="L1"``; ``"L2"``: its square, + 1; None: 1)::
+    weight ``w(y, y') = |y - y'| + 1`` (``weights="L1"``; ``"L2"``: its square, + 1; ``"none"``: 1)::
 
         mixed negative of a and k, y[k] != y[a]:   m = b z[a] + (1 - b) z[k],  its target mixed alike; b from Beta
         mixed positive of a, y[j] < y[a] < y[k],   m = b z[j] + (1 - b) z[k],  b = (y[k] - y[a]) / (y[k] - y[j]):
@@ -99,8 +97,8 @@ def sup_re_mix_loss(
         mix_positives: mix rows on either side of the anchor's target: harder positives.
         window: parents of mixed positives are nearer to the anchor's target than this; in the targets' units.
         beta: parameters of Beta, above 0, for the anchor's share in mixed negatives; mean 0.2 by default.
-        weights: of the denominator's terms: ``"L1"``, ``"L2"`` or None.
-        max_triples: at most so many mixed positives an anchor, drawn anew each time, that stand for all; None: all.
+        weights: of the denominator's terms: ``"L1"``, ``"L2"`` or ``"none"``.
+        max_triples: at most so many mixed positives an anchor, drawn anew each time, that stand for all; 0: all.
         unit: the smallest difference of targets that means something: they are rounded to whole multiples of it, and
             ``window`` and weights count in it. None: as they are, where only equal targets are positives.
         shares: ``(V B, V B)`` (candidates of all ranks) shares of the anchor in mixed negatives; None: drawn from
@@ -133,7 +131,7 @@ def sup_re_mix_loss(
         scale,
         places,
         classes.repeat(views),
-        log_weight=None if weights is None else partial(_log_weight, values, weights),
+        log_weight=None if weights == "none" else partial(_log_weight, values, weights),
         extra=mixer if mix_negatives or mix_positives else None,
         extras=mixer.columns(),
     ).terms()
@@ -171,7 +169,7 @@ class _Mixer:
     def columns(self) -> int:
         """The most mixtures of one anchor."""
         rows = len(self.parents)
-        triples = rows * rows // 4 if self.options.max_triples is None else self.options.max_triples
+        triples = self.options.max_triples or rows * rows // 4
         return rows * self.options.mix_negatives + triples * self.options.mix_positives
 
     def __call__(self, anchors: Tensor, numbers: Tensor) -> Extra:
@@ -212,8 +210,8 @@ class SupReMix(Objective):
         mix_positives: mix rows on either side of the anchor's target: harder positives.
         window: parents of mixed positives are nearer to the anchor's target than this, in the targets' units.
         beta: shares of the anchor in mixed negatives come from Beta of these two, above 0; mean 0.2 by default.
-        weights: of the denominator's terms: ``"L1"`` (label distance + 1), ``"L2"`` (its square + 1) or None.
-        max_triples: at most so many mixed positives an anchor, drawn anew each time, that stand for all; None: all.
+        weights: of the denominator's terms: ``"L1"`` (label distance + 1), ``"L2"`` (its square + 1) or ``"none"``.
+        max_triples: at most so many mixed positives an anchor, drawn anew each time, that stand for all; 0: all.
         unit: the smallest difference of targets that means something: they are rounded to whole multiples of it, and
             ``window`` and weights count in it. None: as they are, where only equal targets are positives.
         learnable_temperature: learn the logarithm of 1 / temperature, held at 100 or below.
@@ -231,8 +229,8 @@ class SupReMix(Objective):
         mix_positives: bool = True,
         window: float = 5.0,
         beta: tuple[float, float] = (2.0, 8.0),
-        weights: Distance | None = "L1",
-        max_triples: int | None = 256,
+        weights: Distance = "L1",
+        max_triples: int = 256,
         unit: float | None = None,
         learnable_temperature: bool = False,
     ) -> None:
@@ -257,6 +255,6 @@ class SupReMix(Objective):
         What mixtures and weights add to the denominator depends on the batch's targets.
         """
         options = self.options
-        if options.mix_negatives or options.mix_positives or options.weights is not None:
+        if options.mix_negatives or options.mix_positives or options.weights != "none":
             return None
         return math.log(batch_size * self._seen[0] - 1)
