@@ -25,12 +25,16 @@ from counterpoint.errors import ConfigError, PluginError, nearest
 
 GROUP = "counterpoint.plugins"
 CAPABILITIES = frozenset({"tokens", "masking", "dense", "modalities", "graph"})
-"""What encoders declare. A method may also need ``"inductive"``, which all have but those of a graph."""
+"""What encoders declare. A method may also need ``"inductive"``, which all have but those of a graph, and
+``"unimodal"``, which all have that do not declare ``"modalities"``."""
 
 
 def abilities(capabilities: frozenset[str], transductive: bool) -> frozenset[str]:
-    """What an encoder with these capabilities can do: one that is not made of its training data is ``"inductive"``."""
-    return capabilities if transductive else capabilities | {"inductive"}
+    """What an encoder can do: one that is not made of its training data is ``"inductive"``, one of a single modality
+    ``"unimodal"``.
+    """
+    more = set() if transductive else {"inductive"}
+    return capabilities | more | (set() if "modalities" in capabilities else {"unimodal"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ class SepCLR(Method):
     Source: Louiset et al. 2024 (ICLR).
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"inductive"})
+    needs: ClassVar[frozenset[str]] = frozenset({"inductive", "unimodal"})
     contrasted: ClassVar[bool] = True
 
     def __init__(
