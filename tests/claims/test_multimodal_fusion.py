@@ -36,8 +36,8 @@ pytestmark = pytest.mark.claim
 
 SEEDS = (0,) if claims.SMOKE else (0, 1, 2)
 SIDE = 24 if claims.SMOKE else 48
-CANVASES = {"train": 24, "test": 12} if claims.SMOKE else {"train": 1500, "test": 500}
-EPOCHS, WIDTH = (1, 16) if claims.SMOKE else (40, 64)
+CANVASES = {"train": 24, "test": 12} if claims.SMOKE else {"train": 1000, "test": 400}
+EPOCHS, WIDTH = (1, 16) if claims.SMOKE else (25, 64)
 NETWORK = {"dim": 64, "depth": 4, "heads": 4, "size": 24}
 WORDS = ("--batch_size", "128", "--select", "null", "--patience", "null", "--views.size", "24")
 UNDERSTANDING, GROUNDING, POINTING = "understanding[top-n]", "grounding[IoU]", "pointing[in box]"
