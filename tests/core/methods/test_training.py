@@ -245,6 +245,10 @@ def test_every_number_of_a_method_is_a_setting(recipe: str, words: list[str]) ->
     assert found[recipe.partition("/")[2]](built)
 
 
+NEEDED = {"Hydra": {"classes": 10}}
+"""Settings that an objective has no default of."""
+
+
 def test_every_public_objective_fits_the_methods_of_its_kind() -> None:
     kinds = {k.__name__: k for k in map(vars(objectives).get, objectives.__all__) if isinstance(k, type)}
     fits: dict[str, list[str]] = {}
@@ -253,14 +257,18 @@ def test_every_public_objective_fits_the_methods_of_its_kind() -> None:
             fits[name] = []
             for make in (SimCLR, methods.MoCo, methods.SwAV, methods.BYOL):
                 try:
-                    make(DigitNet(8), kind())
+                    make(DigitNet(8), kind(**NEEDED.get(name, {})))
                 except ConfigError:
                     continue
                 fits[name].append(make.__name__)
     compared, queued = ["SimCLR"], ["SimCLR", "MoCo"]
     assert fits == {
         "BPR": [],  # it compares scores
+        "CACR": queued,
         "DCL": queued,
+        "FeatureTransform": queued,
+        "Hydra": compared,
+        "MoCHi": queued,
         "CoreTuning": [],  # it compares features and calls heads itself: for fine-tuning
         "BarlowTwins": queued,  # which says at the first step that it has no negatives
         "InfoNCE": queued,

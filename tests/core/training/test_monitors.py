@@ -204,9 +204,9 @@ def test_one_look_at_a_batch_costs_little() -> None:
     batch_measures(a, b, content)
     seconds = []
     for _ in range(5):
-        begin = time.perf_counter()
+        begin = time.process_time()  # whatever else runs here
         batch_measures(a, b, content)
-        seconds.append(time.perf_counter() - begin)
+        seconds.append(time.process_time() - begin)
     assert min(seconds) < 0.1, "20 steps of a small network at this batch size take 5 s on one core: this is 2 % of it"
 
 
