@@ -244,7 +244,7 @@ WRITERS: dict[str, Callable[[], str]] = {
     "dcl": dcl,
     **{
         f"bench-{name}": bench(name)
-        for name in ("losses", "views", "knn", "gradient_caching", "training", "graphrec_scale")
+        for name in ("losses", "zoo", "supremix", "views", "knn", "gradient_caching", "training", "graphrec_scale")
     },
 }
 
