@@ -18,6 +18,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 import benchmarks
+import cells
 import commands
 import paired
 import ranked
@@ -202,6 +203,7 @@ def checks() -> str:
 
 WRITERS: dict[str, Callable[[], str]] = {
     "recipes": recipes,
+    "objectives": lambda: cells.objectives(working()),
     "parts": parts,
     "parts-classes": lambda: commands.classes(working(), KINDS),
     "recipe-settings": lambda: commands.recipe_settings(working()),

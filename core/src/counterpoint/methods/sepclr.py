@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from counterpoint.errors import ShapeError, message
-from counterpoint.methods._common import detached, require
+from counterpoint.methods._common import detached
 from counterpoint.methods.base import HeadFactory, Method
+from counterpoint.methods.fit import require
 from counterpoint.nn.heads import Projector
 from counterpoint.nn.two_spaces import SPACES, TwoSpaces
 from counterpoint.objectives import Objective
@@ -45,6 +46,7 @@ class SepCLR(Method):
 
     needs: ClassVar[frozenset[str]] = frozenset({"inductive"})
     contrasted: ClassVar[bool] = True
+    calls_with: ClassVar[tuple[str, ...]] = ("common", "salient", "background")
 
     def __init__(
         self,
@@ -60,7 +62,7 @@ class SepCLR(Method):
         make = projector or partial(Projector, hidden_dim=128, out_dim=32)
         self.projectors = nn.ModuleDict({space: make(dim) for space, dim in zip(SPACES, spaces.widths)})
         self.objective = Separation() if objective is None else objective
-        require(self, self.objective, "common", "salient", "background")
+        require(self, self.objective)
 
     @classmethod
     def saved(cls, encoder: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
