@@ -20,6 +20,7 @@ from typing import Any
 import benchmarks
 import cells
 import commands
+import dependencies
 import paired
 import ranked
 from commands import table
@@ -204,6 +205,7 @@ def checks() -> str:
 WRITERS: dict[str, Callable[[], str]] = {
     "recipes": recipes,
     "objectives": lambda: cells.objectives(working()),
+    "pieces": dependencies.shared,
     "parts": parts,
     "parts-classes": lambda: commands.classes(working(), KINDS),
     "recipe-settings": lambda: commands.recipe_settings(working()),
@@ -251,7 +253,8 @@ WRITERS: dict[str, Callable[[], str]] = {
 }
 
 PICTURES: dict[Path, Callable[[], str]] = {
-    RESULTS / f"graphrec-{data}.svg": partial(ranked.picture, data) for data in CLAIMED
+    **{RESULTS / f"graphrec-{data}.svg": partial(ranked.picture, data) for data in CLAIMED},
+    ROOT / "docs" / "explanation" / "objectives.svg": dependencies.picture,
 }
 """File -> what is in it; empty: there is no such file."""
 
