@@ -33,6 +33,6 @@ METHODS: dict[str, Part] = {
     "sepclr": Part(
         "counterpoint.methods.sepclr:SepCLR",
         "what a background and targets have in common, and what only the targets have",
-        capabilities=frozenset({"inductive"}),
+        capabilities=frozenset({"inductive", "unimodal"}),
     ),
 }

@@ -39,12 +39,12 @@ class SepCLR(Method):
             encoder's own width.
 
     Raises:
-        ConfigError: an encoder that cannot be copied, or an objective that does not separate two codes.
+        ConfigError: an encoder that cannot be copied or has several modalities, or an objective that does not separate two codes.
 
     Source: Louiset et al. 2024 (ICLR).
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"inductive"})
+    needs: ClassVar[frozenset[str]] = frozenset({"inductive", "unimodal"})
     contrasted: ClassVar[bool] = True
     calls_with: ClassVar[tuple[str, ...]] = ("common", "salient", "background")
 
