@@ -39,7 +39,8 @@ class SepCLR(Method):
             encoder's own width.
 
     Raises:
-        ConfigError: an encoder that cannot be copied or has several modalities, or an objective that does not separate two codes.
+        ConfigError: an encoder that cannot be copied or has several modalities, or an objective that does not separate
+            two codes.
 
     Source: Louiset et al. 2024 (ICLR).
     """
