@@ -26,15 +26,16 @@ from counterpoint.errors import ConfigError, PluginError, nearest
 GROUP = "counterpoint.plugins"
 CAPABILITIES = frozenset({"tokens", "masking", "dense", "modalities", "graph"})
 """What encoders declare. A method may also need ``"inductive"``, which all have but those of a graph, and
-``"unimodal"``, which all have that do not declare ``"modalities"``."""
+``"unimodal"``, which all have but those of several modalities."""
 
 
 def abilities(capabilities: frozenset[str], transductive: bool) -> frozenset[str]:
-    """What an encoder can do: one that is not made of its training data is ``"inductive"``, one of a single modality
-    ``"unimodal"``.
+    """What an encoder with these capabilities can do.
+
+    One that is not made of its training data is ``"inductive"`` besides, one of a single modality ``"unimodal"``.
     """
-    more = set() if transductive else {"inductive"}
-    return capabilities | more | (set() if "modalities" in capabilities else {"unimodal"})
+    derived = {"inductive": not transductive, "unimodal": "modalities" not in capabilities}
+    return capabilities | {name for name, there in derived.items() if there}
 
 
 @dataclass(frozen=True, slots=True)

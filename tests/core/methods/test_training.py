@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from counterpoint import methods, objectives
+from counterpoint import methods
 from counterpoint.errors import ConfigError, ShapeError
 from counterpoint.methods import METHODS, Method, MoCo, SimCLR
 from counterpoint.objectives import (
@@ -243,44 +243,6 @@ def test_every_number_of_a_method_is_a_setting(recipe: str, words: list[str]) ->
         "dino": lambda m: (m.projector.out_dim, m.objective.prototypes) == (40, 40),
     }
     assert found[recipe.partition("/")[2]](built)
-
-
-NEEDED = {"Hydra": {"classes": 10}}
-"""Settings that an objective has no default of."""
-
-
-def test_every_public_objective_fits_the_methods_of_its_kind() -> None:
-    kinds = {k.__name__: k for k in map(vars(objectives).get, objectives.__all__) if isinstance(k, type)}
-    fits: dict[str, list[str]] = {}
-    for name, kind in kinds.items():
-        if issubclass(kind, Objective) and name not in ("Objective", "SelfDistillation"):
-            fits[name] = []
-            for make in (SimCLR, methods.MoCo, methods.SwAV, methods.BYOL):
-                try:
-                    make(DigitNet(8), kind(**NEEDED.get(name, {})))
-                except ConfigError:
-                    continue
-                fits[name].append(make.__name__)
-    compared, queued = ["SimCLR"], ["SimCLR", "MoCo"]
-    assert fits == {
-        "BPR": [],  # it compares scores
-        "CACR": queued,
-        "DCL": queued,
-        "FeatureTransform": queued,
-        "Hydra": compared,
-        "MoCHi": queued,
-        "CoreTuning": [],  # it compares features and calls heads itself: for fine-tuning
-        "BarlowTwins": queued,  # which says at the first step that it has no negatives
-        "InfoNCE": queued,
-        "NTXent": queued,
-        "NegativeCosine": ["BYOL"],
-        "SepCLR": [],  # it compares two codes of a sample
-        "Sigmoid": queued,
-        "SupCon": compared,
-        "SupReMix": compared,
-        "SwappedPrediction": ["SwAV"],
-        "VICReg": queued,
-    }
 
 
 def test_moco_shows_its_monitors_what_its_queries_were_compared_with() -> None:

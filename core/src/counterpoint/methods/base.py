@@ -46,6 +46,8 @@ class Method(lightning.LightningModule, ABC):
         min_views: views that a batch must bring.
         head_per_tower: whether towers of several widths are welcome, each with a head of its own.
         contrasted: whether it learns from a background and targets, two sources instead of one.
+        calls_with: arguments that it calls its objective with, by which it tells who fits; none: there is no choice.
+        supervised: whether an objective that takes the samples' labels or targets gets them.
         encoder: what is learnt and kept; heads are thrown away.
         micro_batch: samples through the encoder at once (gradient caching), or None for all.
         total_steps: length of the training, for schedules; the trainer sets it. 0: unknown, schedules stay at their
@@ -62,6 +64,8 @@ class Method(lightning.LightningModule, ABC):
     min_views: ClassVar[int] = 2
     head_per_tower: ClassVar[bool] = False
     contrasted: ClassVar[bool] = False
+    calls_with: ClassVar[tuple[str, ...]] = ()
+    supervised: ClassVar[bool] = False
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()

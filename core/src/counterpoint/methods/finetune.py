@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from counterpoint.errors import ConfigError, DataError, message
-from counterpoint.methods._common import takes
 from counterpoint.methods.base import HeadFactory, Method
+from counterpoint.methods.fit import require, takes
 from counterpoint.nn.answers import ClassHead, LinearHead, NumberHead
 from counterpoint.nn.heads import Projector
 from counterpoint.objectives import Objective
@@ -40,11 +40,13 @@ class FineTune(Method):
         head: features -> answers; made by `prepare`.
 
     Raises:
-        ConfigError: an encoder of several modalities, or a number out of its range.
+        ConfigError: an encoder of several modalities, an objective that the task cannot call, or a number out of its
+            range.
     """
 
     min_views = 1
     task: ClassVar[str]
+    supervised: ClassVar[bool] = True
     head: LinearHead
 
     def __init__(
@@ -68,6 +70,7 @@ class FineTune(Method):
         self.compares = objective is not None and takes(objective, "embeddings")
         self.views = views or (2 if self.compares else 1)
         if objective is not None:
+            require(self, objective)
             make = projector or partial(Projector, hidden_dim=256, norm=False)
             self.projector = make(encoder.dim)
 
@@ -130,6 +133,7 @@ class Classify(FineTune):
     """
 
     task: ClassVar[str] = "classify"
+    calls_with: ClassVar[tuple[str, ...]] = ("labels",)
     head: ClassHead
 
     def __init__(
@@ -143,9 +147,6 @@ class Classify(FineTune):
         projector: HeadFactory | None = None,
     ) -> None:
         super().__init__(encoder, objective, head_warmup, views, projector)
-        if objective is not None and not takes(objective, "labels"):
-            allowed = "one that is called with labels (CoreTuning, SupCon, …)"
-            raise ConfigError(message("Classify: objective", type(objective).__name__, allowed))
         if weight < 0 or (labels_per_class is not None and labels_per_class < 1):
             found = f"weight={weight}, labels_per_class={labels_per_class}"
             raise ConfigError(message("Classify", found, "weight >= 0, labels_per_class >= 1"))
@@ -204,6 +205,7 @@ class Regress(FineTune):
     """
 
     task: ClassVar[str] = "regress"
+    calls_with: ClassVar[tuple[str, ...]] = ("embeddings", "targets")
     head: NumberHead
 
     def __init__(
@@ -217,9 +219,6 @@ class Regress(FineTune):
         projector: HeadFactory | None = None,
     ) -> None:
         super().__init__(encoder, objective, head_warmup, views, projector)
-        if objective is not None and not (self.compares and takes(objective, "targets")):
-            allowed = "one that is called with embeddings and targets (SupReMix, …)"
-            raise ConfigError(message("Regress: objective", type(objective).__name__, allowed))
         if labels is not None and labels < 2:
             raise ConfigError(message("Regress: labels", labels, "a whole number from 2"))
         if loss not in _LOSSES:

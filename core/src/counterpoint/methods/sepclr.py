@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from counterpoint.errors import ShapeError, message
-from counterpoint.methods._common import detached, require
+from counterpoint.methods._common import detached
 from counterpoint.methods.base import HeadFactory, Method
+from counterpoint.methods.fit import require
 from counterpoint.nn.heads import Projector
 from counterpoint.nn.two_spaces import SPACES, TwoSpaces
 from counterpoint.objectives import Objective
@@ -38,13 +39,15 @@ class SepCLR(Method):
             encoder's own width.
 
     Raises:
-        ConfigError: an encoder that cannot be copied, or an objective that does not separate two codes.
+        ConfigError: an encoder that cannot be copied or has several modalities, or an objective that does not separate
+            two codes.
 
     Source: Louiset et al. 2024 (ICLR).
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"inductive", "unimodal"})
     contrasted: ClassVar[bool] = True
+    calls_with: ClassVar[tuple[str, ...]] = ("common", "salient", "background")
 
     def __init__(
         self,
@@ -60,7 +63,7 @@ class SepCLR(Method):
         make = projector or partial(Projector, hidden_dim=128, out_dim=32)
         self.projectors = nn.ModuleDict({space: make(dim) for space, dim in zip(SPACES, spaces.widths)})
         self.objective = Separation() if objective is None else objective
-        require(self, self.objective, "common", "salient", "background")
+        require(self, self.objective)
 
     @classmethod
     def saved(cls, encoder: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import ClassVar
 
-from counterpoint.methods._common import detached, require, takes
+from counterpoint.methods._common import detached
 from counterpoint.methods.base import HeadFactory, Method
+from counterpoint.methods.fit import require, supervision
 from counterpoint.nn.heads import Projector
 from counterpoint.objectives import NTXent, Objective
 from counterpoint.parts import Encoder
@@ -30,19 +32,20 @@ class SimCLR(Method):
     Source: Chen et al. 2020 (arXiv 2002.05709).
     """
 
+    calls_with: ClassVar[tuple[str, ...]] = ("embeddings",)
+    supervised: ClassVar[bool] = True
+
     def __init__(
         self, encoder: Encoder, objective: Objective | None = None, projector: HeadFactory | None = None
     ) -> None:
         super().__init__(encoder)
         self.objective = NTXent(temperature=0.2) if objective is None else objective
-        require(self, self.objective, "embeddings")
+        require(self, self.objective)
         self.projector = (projector or partial(Projector, hidden_dim=256))(encoder.dim)
 
     def step(self, views: list[View], batch: Batch) -> Step:
         """Loss over all views; samples of equal content are never negatives of each other."""
         embeddings = [self.projector(pooled) for pooled in self.pooled(views)]
-        known = {"labels": batch.label, "targets": batch.target}
-        supervision = {name: value for name, value in known.items() if takes(self.objective, name)}
-        result = self.objective(embeddings, batch.content, **supervision)
+        result = self.objective(embeddings, batch.content, **supervision(self.objective, batch))
         pair = detached(embeddings[0], embeddings[1])
         return Step(result.loss, result.parts, pair, self.objective.chance(self.global_rows(batch)))

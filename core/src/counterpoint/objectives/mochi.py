@@ -168,7 +168,8 @@ class _Collect:
             anchors = rows.views[a]
             found.append(kernel.logsumexp(anchors, candidates, scale, pairs=pairs, bound=bound(scale), watch=miner))
             miners.append(miner)
-        hard = _join([pool.detach() for pool, _ in pools], miners, number(scale), self.recipe.hardest)
+        known = [pool.detach().to(rows.views[a].dtype) for pool, _ in pools]
+        hard = _join(known, miners, number(scale), self.recipe.hardest)
         mixtures, cosines = mixed_logsumexp(rows.views[a], hard, scale, self.recipe)
         self.mined.append(hard.cosines)
         self.made.append(cosines)
