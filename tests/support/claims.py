@@ -9,8 +9,10 @@ nothing, and asserts no gain.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
+import io
 import json
 import os
 import subprocess
@@ -73,7 +75,7 @@ class Trial:
     @property
     def program(self) -> tuple[str, ...]:
         """What runs its command lines."""
-        return PROGRAMS.get(self.words[0].partition("/")[0], ("-m", "counterpoint.cli"))
+        return PROGRAMS.get(self.words[0].partition("/")[0], CLI)
 
     @property
     def folder(self) -> Path:
@@ -180,8 +182,13 @@ def tunings(wanted: Iterable[Tuning], split: str) -> dict[Tuning, dict[str, dict
     return dict(zip(wanted, in_turn(lambda tuning: measure_tuned(tuning, split), wanted)))
 
 
-def _command(words: Sequence[str], program: Sequence[str] = ("-m", "counterpoint.cli")) -> str:
-    """Run a command line; returns what it printed."""
+CLI = ("-m", "counterpoint.cli")
+
+
+def _command(words: Sequence[str], program: Sequence[str] = CLI) -> str:
+    """Run a command line; returns what it printed. In a smoke run in this process, as starting one takes seconds."""
+    if SMOKE and program == CLI:
+        return _here(words)
     done = subprocess.run(
         [sys.executable, *program, *words],
         cwd=ROOT,
@@ -192,6 +199,17 @@ def _command(words: Sequence[str], program: Sequence[str] = ("-m", "counterpoint
     if done.returncode:
         raise RuntimeError(f"counterpoint {' '.join(words)}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
     return done.stdout
+
+
+def _here(words: Sequence[str]) -> str:
+    from counterpoint.cli import main
+
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        code = main([*words])
+    if code:
+        raise RuntimeError(f"counterpoint {' '.join(words)}\n{printed.getvalue()[-4000:]}")
+    return printed.getvalue()
 
 
 def ask(tuning: Tuning, verb: str) -> dict[str, float]:
@@ -213,6 +231,8 @@ def measure_all(
 
 def in_turn(work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
     """``work`` on each, ``$COUNTERPOINT_JOBS`` (default: one per core) at a time; each trains with one thread."""
+    if SMOKE:
+        return [work(item) for item in items]
     jobs = int(os.environ.get("COUNTERPOINT_JOBS") or os.cpu_count() or 1)
     with ThreadPoolExecutor(max_workers=jobs) as pool:
         return list(pool.map(work, items))
