@@ -38,6 +38,7 @@ DEMO = ("knn[k=20", "linear", "fewshot[k=5", "recall@1", "nmi")  # the metrics t
 DEMO_CLASSES = 16
 CLAIMED = ("douban-book", "amazon-beauty")  # data sets of the claims on recommendation
 CAPTIONED = ("emoji-concept", "emoji-style", "fashion-products")  # and on pictures with words
+RECIPES = ("fashion-products", "emoji-concept")  # those of them on which recipes were compared
 
 
 def working() -> list[plugins.Plugin]:
@@ -232,12 +233,16 @@ WRITERS: dict[str, Callable[[], str]] = {
     },
     "demo-emoji": paired.emoji,
     **{f"multimodal-floors-{data}": partial(paired.floors, data) for data in CAPTIONED},
-    "multimodal-recipes": paired.recipes,
-    "multimodal-gains": paired.gains,
-    "multimodal-tried": partial(paired.tried, "recipes"),
+    "multimodal-floors-gains": partial(paired.gains, *CAPTIONED),
+    "multimodal-floors-tried": partial(paired.tried, CAPTIONED[0]),
+    **{f"multimodal-recipes-{data}": partial(paired.recipes, data) for data in RECIPES},
+    **{f"multimodal-gains-{data}": partial(paired.gains, f"recipes-{data}") for data in RECIPES},
+    **{f"multimodal-tried-{data}": partial(paired.tried, f"recipes-{data}") for data in RECIPES},
     "multimodal-prompts": paired.prompts,
     "multimodal-prompt-gains": paired.prompt_gains,
-    "multimodal-commands": partial(paired.commands_of, "recipes"),
+    "multimodal-fusion": paired.fusion,
+    "multimodal-fusion-gains": paired.fusion_gains,
+    "multimodal-commands": partial(paired.commands_of, "recipes-fashion-products"),
     "checks": checks,
     "conformance": conformance,
     "methods": methods,

@@ -49,9 +49,9 @@ def floors(data: str) -> str:
     return table(["", *(f"{metric}, %" for metric in SHOWN)], rows)
 
 
-def recipes() -> str:
-    """The table of recipes and losses: recall on test."""
-    cells = claim("recipes").get("cells")
+def recipes(data: str) -> str:
+    """The table of recipes and losses on ``data``: recall on test."""
+    cells = claim(f"recipes-{data}").get("cells")
     if not cells:
         return ABSENT
     rows = []
@@ -61,15 +61,16 @@ def recipes() -> str:
     return table(["cell", *(f"{metric}, %" for metric in SHOWN), "best epoch", "seconds"], rows)
 
 
-def gains() -> str:
-    """Differences of recall@10 between cells, paired by seed."""
-    found = claim("recipes").get("gains")
-    if not found:
+def gains(*names: str) -> str:
+    """Differences of recall@10, paired by seed, of one claim or several."""
+    every = [(name, row, gain) for name in names for row, gain in (claim(name).get("gains") or {}).items()]
+    if not every:
         return ABSENT
     rows = []
-    for name, gain in found.items():
+    for name, row, gain in every:
         mean, half = (100 * gain["difference"][key] for key in ("mean", "half"))
-        rows.append([name, f"{mean:+.2f}", f"{mean - half:+.2f} to {mean + half:+.2f}", f"{gain['p']:.3f}"])
+        told = row if len(names) == 1 else f"{name}: above {row}"
+        rows.append([told, f"{mean:+.2f}", f"{mean - half:+.2f} to {mean + half:+.2f}", f"{gain['p']:.3f}"])
     return table(["difference", "points of recall@10", "95 % interval", "p"], rows)
 
 
@@ -78,12 +79,13 @@ def tried(name: str) -> str:
     found = claim(name).get("chosen on val")
     if not found:
         return ABSENT
-    grids = found if isinstance(next(iter(found.values())), dict) else {"basic": found}
+    grids = found if isinstance(next(iter(found.values())), dict) else {"": found}
     rows = [
-        [recipe, ", ".join(f"{options.split()[-1]}: {100 * value:.1f}" for options, value in grid.items())]
+        [" ".join(filter(None, (recipe, options.replace("--optimization.", "").strip()))), f"{100 * value:.1f}"]
         for recipe, grid in grids.items()
+        for options, value in grid.items()
     ]
-    return table(["recipe", "learning rate: recall@10 on val, %"], rows)
+    return table(["recipe", "recall@10 on val, %"], rows)
 
 
 def commands_of(name: str) -> str:
@@ -124,3 +126,28 @@ def prompt_gains() -> str:
         interval = f"{mean - half:+.1f} to {mean + half:+.1f}"
         rows.append([other, style, told, f"{mean:+.1f}", interval, f"{gain['p']:.3f}"])
     return table(["GOPro minus", "style", "classes", "points", "95 % interval", "p"], rows)
+
+
+FUSED = {"understanding[top-n]": "understanding", "grounding[IoU]": "grounding", "pointing[in box]": "pointing"}
+
+
+def fusion() -> str:
+    """What is there and where, told from the tokens of one encoder or of two."""
+    arms = claim("fusion").get("arms")
+    if not arms:
+        return ABSENT
+    rows = [[name, *(_spread(arm[metric]) for metric in FUSED)] for name, arm in arms.items()]
+    return table(["tokens", *(f"{told}, %" for told in FUSED.values())], rows)
+
+
+def fusion_gains() -> str:
+    """CoME minus the others, in points, paired by seed."""
+    found = claim("fusion").get("gains")
+    if not found:
+        return ABSENT
+    rows: dict[str, list[str]] = {}
+    for name, gain in found.items():
+        other = name.removeprefix("CoME - ").rpartition(", ")[0]
+        mean, half = (100 * gain["difference"][key] for key in ("mean", "half"))
+        rows.setdefault(other, [other]).append(f"{mean:+.1f} ({mean - half:+.1f} to {mean + half:+.1f})")
+    return table(["CoME minus", *FUSED.values()], list(rows.values()))

@@ -37,8 +37,8 @@ pytestmark = pytest.mark.claim
 
 TUNING = 100
 SEEDS = (0,) if claims.SMOKE else (0, 1, 2, 3, 4)
-CLASSES, SHOTS = 20, 8
-EPOCHS, BATCH = (1, 8) if claims.SMOKE else (10, 16)
+CLASSES, SHOTS = 20, 16
+EPOCHS, BATCH = (1, 8) if claims.SMOKE else (20, 16)
 RATES = (0.02,) if claims.SMOKE else (1e-5, 1e-4, 1e-3, 1e-2)
 """The trials of each method: the learning rate, which matters most to it."""
 TUNED = ("coop", "cocoop", "gopro")
@@ -56,10 +56,9 @@ GOPRO: dict[str, dict[str, Any]] = {
 KINDS = ("base", "new", "harmonic_mean")
 CLIP = (
     "multimodal/clip",
-    *("--encoder.dim", "64", "--encoder.image", "vision/tinyvit"),
-    *("--encoder.image_options", '{"size": 24, "dim": 64, "depth": 4, "heads": 2}'),
-    *("--encoder.text_width", "64", "--encoder.text_layers", "2", "--views.size", "24"),
-    *("--epochs", "30", "--select", "null", "--patience", "null", "--monitor_epochs", "10"),
+    *("--encoder.dim", "128", "--encoder.image_options", '{"width": 32}', "--optimization.weight_decay", "0.5"),
+    *("--views.image_options", '{"scale": [0.3, 1.0], "flip": 0.5, "strength": 0.3, "jitter_p": 0.8}'),
+    *("--epochs", "40", "--select", "null", "--patience", "null", "--monitor_epochs", "10"),
 )
 
 
