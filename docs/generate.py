@@ -249,7 +249,7 @@ WRITERS: dict[str, Callable[[], str]] = {
     "dcl": dcl,
     **{
         f"bench-{name}": bench(name)
-        for name in ("losses", "views", "knn", "gradient_caching", "training", "graphrec_scale")
+        for name in ("losses", "views", "knn", "gradient_caching", "training", "pairs", "graphrec_scale")
     },
 }
 

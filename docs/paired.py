@@ -122,7 +122,9 @@ def prompt_gains() -> str:
         pair, style, part = name.rsplit(", ", 2)
         mean, half = (100 * gain["difference"][key] for key in ("mean", "half"))
         told = "HM" if part == "harmonic_mean" else part
-        other = LEARNT[pair.removeprefix("gopro - ")]
+        other = LEARNT.get(pair.removeprefix("gopro - "))
+        if other is None:  # an ablation, which the other table shows
+            continue
         interval = f"{mean - half:+.1f} to {mean + half:+.1f}"
         rows.append([other, style, told, f"{mean:+.1f}", interval, f"{gain['p']:.3f}"])
     return table(["GOPro minus", "style", "classes", "points", "95 % interval", "p"], rows)

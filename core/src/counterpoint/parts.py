@@ -99,7 +99,7 @@ class Dataset(TorchDataset[Sample | Damaged], ABC):
         data: dict[str, Tensor | list[Tensor]] = {}
         for modality in names:
             values = [torch.as_tensor(s.data[modality]) for s in good]
-            data[modality] = torch.stack(values) if len({v.shape for v in values}) == 1 else values
+            data[modality] = _stacked(values) if len({v.shape for v in values}) == 1 else values
         label = None
         if self.labels is not None:
             label = torch.tensor([-1 if s.label is None else s.label for s in good], dtype=torch.int64)
@@ -111,6 +111,13 @@ class Dataset(TorchDataset[Sample | Damaged], ABC):
             label=label,
             damaged=damaged,
         )
+
+
+def _stacked(values: list[Tensor]) -> Tensor:
+    """One tensor; pictures whose channels lie side by side, as decoders give them, stay so: crops of them are cheap."""
+    if all(v.dim() == 3 and not v.is_contiguous() and v.permute(1, 2, 0).is_contiguous() for v in values):
+        return torch.stack([v.permute(1, 2, 0) for v in values]).permute(0, 3, 1, 2)
+    return torch.stack(values)
 
 
 class Views(ABC):

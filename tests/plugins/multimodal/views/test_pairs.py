@@ -199,7 +199,7 @@ def test_options_of_the_image_views() -> None:
     assert pixels(blurred).diff(dim=-1).abs().amax() < pixels(plain).diff(dim=-1).abs().amax()
 
 
-KNOWN = "scale, ratio, flip, strength, jitter_p, gray_p, blur, blur_p, mean, std, channels_last"
+KNOWN = "scale, ratio, flip, strength, jitter_p, gray_p, blur, blur_p, mean, std, channels_last, interpolation"
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def crop_batch(
     boxes, flip = boxes.to(images.device), flip.to(images.device)
     across = axis_weights(boxes[:, 1], boxes[:, 3], width, size, flip, interpolation)
     down = axis_weights(boxes[:, 0], boxes[:, 2], height, size, interpolation=interpolation)
-    rows = torch.bmm(images.float().view(batch, channels * height, width), across.transpose(1, 2))
+    rows = torch.bmm(images.float().reshape(batch, channels * height, width), across.transpose(1, 2))
     if interpolation == "bilinear":
         return torch.matmul(down[:, None], rows.view(batch, channels, height, size))
     rows = rows.clamp_(0, 255)  # a cubic filter overshoots at edges; images of whole levels are cut off at both passes
