@@ -37,7 +37,7 @@ def run(part: slice) -> dict[str, dict[str, Tensor]]:
     for name, options in CASES.items():
         torch.manual_seed(0)
         method = Rocket(TinyTowers(local_heads=True), **options).double()
-        for module in method.modules():
+        for module in () if method.extra is None else method.extra.modules():
             if isinstance(module, nn.BatchNorm1d):
                 module.eval()  # on CPUs the batch statistics are each process's own
         whole, seen = batch(ROWS, torch.arange(ROWS) // 2), views(2, ROWS)
