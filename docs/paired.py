@@ -81,8 +81,8 @@ def tried(name: str) -> str:
         return ABSENT
     grids = found if isinstance(next(iter(found.values())), dict) else {"": found}
     rows = [
-        [" ".join(filter(None, (recipe, options.replace("--optimization.", "").strip()))), f"{100 * value:.1f}"]
-        for recipe, grid in grids.items()
+        [options.replace("--optimization.", ""), f"{100 * value:.1f}"]
+        for grid in grids.values()
         for options, value in grid.items()
     ]
     return table(["recipe", "recall@10 on val, %"], rows)

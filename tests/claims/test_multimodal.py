@@ -31,7 +31,7 @@ DATA = {
     "emoji-style": ("--data", "emoji-styles", "--dataset.unseen", "style"),
     "fashion-products": ("--data", "fashion-products"),
 }
-TUNED_ON = "emoji-concept"
+TUNED_ON = "fashion-products" if claims.SMOKE else "emoji-concept"
 COMMON = ("--batch_size", "128", "--optimization.weight_decay", "0.5", "--monitor_epochs", "5", "--patience", "null")
 RATES = tuple(f"--optimization.lr {rate}" for rate in ("1e-3", "2e-3"))
 ONE_HEAD = "--encoder.local_heads false --method.smoothing 0 --views PairViews"

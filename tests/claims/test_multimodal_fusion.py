@@ -172,7 +172,8 @@ def test_clip_that_asks_dino_grounds_better() -> None:
     members = [Member(from_run(str(run))[0], frozen=True) for run in runs]
     found: dict[str, dict[str, list[float]]] = {}
     facts: dict[str, Any] = {"claim": "CoME above CLIP alone", "seeds": list(SEEDS), "arms": found}
-    kept = claims.place("fusion") / f"{EPOCHS}-{WIDTH}-{CANVASES['train']}-{SIDE}.json"
+    named = "-".join(run.name for run in runs)
+    kept = claims.place("fusion") / f"{named}-{EPOCHS}-{WIDTH}-{CANVASES['train']}-{SIDE}.json"
     done: dict[str, dict[str, float]] = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
     for seed in SEEDS:
         seen = {split: canvases(pairs, split, seed) for split in CANVASES}

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from counterpoint_multimodal.methods import Rocket
 from tinytowers import TinyTowers, batch, views
@@ -37,6 +37,9 @@ def run(part: slice) -> dict[str, dict[str, Tensor]]:
     for name, options in CASES.items():
         torch.manual_seed(0)
         method = Rocket(TinyTowers(local_heads=True), **options).double()
+        for module in () if method.extra is None else method.extra.modules():
+            if isinstance(module, nn.BatchNorm1d):
+                module.eval()  # on CPUs the batch statistics are each process's own
         whole, seen = batch(ROWS, torch.arange(ROWS) // 2), views(2, ROWS)
         for view in seen:
             view.data = view.data.double()[part]

@@ -164,6 +164,15 @@ def test_digest_changes_with_content_names_and_nothing_else(tmp_path, save):
     assert ImageFolder(str(tmp_path)).digest() not in (before, changed)
 
 
+def test_pictures_of_one_size_are_stacked_as_they_were_decoded(tmp_path, save, picture):
+    for number in range(3):
+        save(f"{number}.jpg", picture(40, 32))
+    folder = ImageFolder(str(tmp_path))
+    images = folder.batch([0, 1, 2]).data["image"]
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(images, torch.stack([folder[index].data["image"] for index in range(3)]))
+
+
 def test_sizes_that_differ_collate_to_a_list(tmp_path, save, picture):
     save("1.png", picture(8, 8))
     save("2.png", picture(9, 8))
