@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from dataclasses import dataclass
 from functools import cache
 from html import escape
@@ -111,7 +112,8 @@ def ordered(graph: Graph, rank: dict[str, int]) -> list[list[str]]:
     for _ in range(8):
         for beside in (graph, users):
             at = {name: (row + 0.5) / len(column) for column in columns for row, name in enumerate(column)}
-            order = {n: sum(at[o] for o in beside[n]) / len(beside[n]) if beside[n] else at[n] for n in at}
+            # fsum: a set's order must not decide a tie
+            order = {n: math.fsum(at[o] for o in beside[n]) / len(beside[n]) if beside[n] else at[n] for n in at}
             columns = [sorted(column, key=lambda n: (order[n], n)) for column in columns]
     return columns
 
