@@ -1,7 +1,7 @@
 """Claim (CACR): weighing positives and negatives among themselves pays, the more where classes are imbalanced.
 
 Five views for every arm but one, which has two and as many more epochs that it sees as many views. Settings are chosen
-on val at a seed that is not measured, from a grid of equal size for each objective. Imbalanced: of class ``i`` of C the
+on val at a seed that is not measured, from a grid of each objective's own. Imbalanced: of class ``i`` of C the
 training keeps a share of (i + 1) / C; the probe is trained and measured on all classes alike.
 """
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.errors import ConfigError, ShapeError
-from counterpoint.nn import PairGate
+from counterpoint.objectives import PairGate
 
 pytestmark = pytest.mark.unit
 

@@ -14,7 +14,6 @@ from counterpoint.nn.prototypes import Prototypes
 from counterpoint.nn.queue import Queue
 from counterpoint.nn.rope import AxialRoPE, grid_coordinates
 from counterpoint.nn.two_spaces import TwoSpaces
-from counterpoint.objectives.gates import PairGate
 
 __all__ = [
     "LARS",
@@ -28,7 +27,6 @@ __all__ = [
     "LayerMixer",
     "MomentumTwin",
     "NumberHead",
-    "PairGate",
     "Predictor",
     "Projector",
     "Prototypes",

@@ -118,8 +118,10 @@ def read(place: Path) -> Any:
     arrow: Any = pyarrow  # its readers carry no types
     try:
         if place.suffix.lower() == ".parquet":
-            return arrow.parquet.read_table(place)
+            return arrow.parquet.read_table(place, use_threads=False)
         delimiter = "\t" if place.suffix.lower() == ".tsv" else ","
-        return arrow.csv.read_csv(place, parse_options=arrow.csv.ParseOptions(delimiter=delimiter))
+        # Arrow's threads can outlive the interpreter and abort it (apache/arrow 34314); a table needs none of them.
+        read, parse = arrow.csv.ReadOptions(use_threads=False), arrow.csv.ParseOptions(delimiter=delimiter)
+        return arrow.csv.read_csv(place, read_options=read, parse_options=parse)
     except (arrow.ArrowException, OSError) as error:
         raise DataError(message("source", f"{place.name}: {error}", "a table that can be read")) from None
