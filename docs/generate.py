@@ -23,6 +23,7 @@ import commands
 import dependencies
 import paired
 import ranked
+import zoo
 from commands import table
 from counterpoint import plugin as plugins
 from counterpoint.evaluation.table import markdown
@@ -247,6 +248,7 @@ WRITERS: dict[str, Callable[[], str]] = {
     "multimodal-fusion": paired.fusion,
     "multimodal-fusion-gains": paired.fusion_gains,
     "multimodal-commands": partial(paired.commands_of, "recipes-fashion-products"),
+    **zoo.WRITERS,
     "checks": checks,
     "conformance": conformance,
     "methods": methods,
@@ -262,6 +264,7 @@ WRITERS: dict[str, Callable[[], str]] = {
 
 PICTURES: dict[Path, Callable[[], str]] = {
     **{RESULTS / f"graphrec-{data}.svg": partial(ranked.picture, data) for data in CLAIMED},
+    RESULTS / "objectives-scores.svg": zoo.picture,
     ROOT / "docs" / "explanation" / "objectives.svg": dependencies.picture,
 }
 """File -> what is in it; empty: there is no such file."""

@@ -48,6 +48,8 @@ ARMS = {
 if claims.SMOKE:
     ARMS = {name: ARMS[name][:1] for name in ("MoCo", "MoCHi", "feature transformation")}
 GEOMETRY = ("uniformity", "alignment")
+LOGGED = ("batch/positive", "parts/p_positive")
+"""Over the steps: cosine of the positive as the encoder gives it; its probability among the negatives."""
 
 
 @functools.cache
@@ -89,6 +91,7 @@ def arm(options: list[str], data: str, seeds: tuple[int, ...]) -> tuple[tuple[st
         "test": claims.values(found),
         "untrained": claims.values(found, "untrained"),
         "geometry": {name: claims.values(found, metric=name) for name in GEOMETRY},
+        "curves": {metric: claims.mean_curve(best, seeds, metric) for metric in LOGGED},
         "seconds": [one["seconds"] for one in found],
         "steps": found[0]["steps"],
     }

@@ -294,6 +294,14 @@ def curve(words: tuple[str, ...], seed: int, metric: str) -> list[tuple[int, flo
     return [*read_metrics(Trial(words, seed).folder).get(metric, ())]
 
 
+def mean_curve(words: tuple[str, ...], seeds: Sequence[int], metric: str, most: int = 40) -> list[tuple[int, float]]:
+    """`curve`, its mean over seeds, at ``most`` steps at most; empty where a seed has none."""
+    curves = [dict(curve(words, seed, metric)) for seed in seeds]
+    steps = sorted(set.intersection(*(set(one) for one in curves)))
+    kept = steps[:: max(1, -(-len(steps) // most))]
+    return [(step, round(fmean(one[step] for one in curves), 5)) for step in kept]
+
+
 def write_images(place: Path, data: Any, parts: dict[str, Any], labels: Any) -> None:
     """Write an archive of some of a vision dataset's images: ``parts`` split -> rows; ``labels`` of all rows."""
     import numpy as np
