@@ -1,12 +1,12 @@
 """Claims: in MoCo's frame, on data with many classes, mixing hard negatives (MoCHi, Kalantidis et al. 2020) and feature
 transformation (Zhu et al. 2021) are no worse than MoCo, and do what their papers say they do.
 
-Product photographs of 58 article types: 4,500 for training, 500 for val, 1,000 for the test. All arms: the same encoder,
-views, queue and epochs. Learning rate, and for MoCHi how much is mixed, are chosen on val at a seed that is not measured. The
-mechanisms are read from the same runs: MoCHi's mixtures are harder than the hardest negatives, its embeddings more
-uniform, its own task harder; feature transformation lowers the positive's score and the negatives' variance at every
-step, and leaves a raw positive's score higher than MoCo's. Ten classes (CIFAR-10) are MoCHi's control: there most of
-the hardest negatives are of the anchor's own class.
+Product photographs of 58 article types: 4,500 for training, 500 for val, 1,000 for the test. All arms: the same
+encoder, views, queue and epochs. Learning rate, and for MoCHi how much is mixed, are chosen on val at a seed that is
+not measured. The mechanisms are read from the same runs: MoCHi's mixtures are harder than the hardest negatives, its
+embeddings more uniform, its own task harder; feature transformation lowers the positive's score and the negatives'
+variance at every step, and leaves a raw positive's score higher than MoCo's. Ten classes (CIFAR-10) are MoCHi's
+control: there most of the hardest negatives are of the anchor's own class.
 """
 
 from __future__ import annotations
