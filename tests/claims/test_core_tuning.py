@@ -20,7 +20,7 @@ pytestmark = pytest.mark.claim
 
 TUNING = 100
 SEEDS = (0,) if claims.SMOKE else (0, 1, 2, 3, 4)
-RATES = ("0.001",) if claims.SMOKE else ("0.0005", "0.002")
+RATES = ("0.001",) if claims.SMOKE else ("0.006", "0.02", "0.05")
 WEIGHTS = ("1",) if claims.SMOKE else ("0.1", "1", "10")
 START = Trial(("vision/simclr", "--config", "configs/vision/dcl-cpu.yaml", "--data", "cifar10-small"), 0)
 BASE = ("--task", "classify", "--epochs", "30", "--labels-per-class", "50")
