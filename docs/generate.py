@@ -19,11 +19,11 @@ from typing import Any
 
 import benchmarks
 import cells
+import claimed
 import commands
 import dependencies
 import paired
 import ranked
-import zoo
 from commands import table
 from counterpoint import plugin as plugins
 from counterpoint.evaluation.table import markdown
@@ -248,7 +248,7 @@ WRITERS: dict[str, Callable[[], str]] = {
     "multimodal-fusion": paired.fusion,
     "multimodal-fusion-gains": paired.fusion_gains,
     "multimodal-commands": partial(paired.commands_of, "recipes-fashion-products"),
-    **zoo.WRITERS,
+    **claimed.WRITERS,
     "checks": checks,
     "conformance": conformance,
     "methods": methods,
@@ -264,7 +264,7 @@ WRITERS: dict[str, Callable[[], str]] = {
 
 PICTURES: dict[Path, Callable[[], str]] = {
     **{RESULTS / f"graphrec-{data}.svg": partial(ranked.picture, data) for data in CLAIMED},
-    RESULTS / "objectives-scores.svg": zoo.picture,
+    RESULTS / "objectives-scores.svg": claimed.picture,
     ROOT / "docs" / "explanation" / "objectives.svg": dependencies.picture,
 }
 """File -> what is in it; empty: there is no such file."""
