@@ -58,8 +58,9 @@ def queued(name: str) -> str:
     rows = []
     for arm, one in arms.items():
         shape = (_plain(one["geometry"][metric]) for metric in ("uniformity", "alignment"))
-        rows.append([arm, spread(one["test"]), spread(one["untrained"]), *shape, f"{fmean(one['seconds']):.0f}"])
-    return table(["objective", "kNN, %", "untrained, %", "uniformity", "alignment", "seconds"], rows)
+        floors = (spread(one[floor]) for floor in ("untrained", "raw input"))
+        rows.append([arm, spread(one["test"]), *floors, *shape, f"{fmean(one['seconds']):.0f}"])
+    return table(["objective", "kNN, %", "untrained, %", "raw pixels, %", "uniformity", "alignment", "seconds"], rows)
 
 
 def queued_gains(name: str) -> str:
