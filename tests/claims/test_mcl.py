@@ -35,7 +35,7 @@ SEEDS = (0,) if claims.SMOKE else (0, 1, 2)
 CLUSTERS = (2,) if claims.SMOKE else (4, 8)
 OTHER = 1000
 """Added to a seed: the second run of an ensemble."""
-EPOCHS = {"vision": 15, "multimodal": 15}
+EPOCHS = {"vision": 8, "multimodal": 10}
 VISION = ("--batch_size", "128", "--views.scale", "[0.3,1.0]", "--views.jitter_p", "0", "--views.gray_p", "0")
 WORDS = {
     "vision": ("vision/simclr", *VISION, "--encoder.width", "32", "--optimization.lr", "0.002"),
