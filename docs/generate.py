@@ -18,7 +18,10 @@ from statistics import fmean, stdev
 from typing import Any
 
 import benchmarks
+import cells
+import claimed
 import commands
+import dependencies
 import paired
 import ranked
 from commands import table
@@ -203,6 +206,8 @@ def checks() -> str:
 
 WRITERS: dict[str, Callable[[], str]] = {
     "recipes": recipes,
+    "objectives": lambda: cells.objectives(working()),
+    "pieces": dependencies.shared,
     "parts": parts,
     "parts-classes": lambda: commands.classes(working(), KINDS),
     "recipe-settings": lambda: commands.recipe_settings(working()),
@@ -243,18 +248,24 @@ WRITERS: dict[str, Callable[[], str]] = {
     "multimodal-fusion": paired.fusion,
     "multimodal-fusion-gains": paired.fusion_gains,
     "multimodal-commands": partial(paired.commands_of, "recipes-fashion-products"),
+    **claimed.WRITERS,
     "checks": checks,
     "conformance": conformance,
     "methods": methods,
     "dcl": dcl,
     **{
         f"bench-{name}": bench(name)
-        for name in ("losses", "views", "knn", "gradient_caching", "training", "pairs", "graphrec_scale")
+        for name in (
+            *("losses", "zoo", "supremix", "views", "knn", "gradient_caching", "training", "pairs"),
+            "graphrec_scale",
+        )
     },
 }
 
 PICTURES: dict[Path, Callable[[], str]] = {
-    RESULTS / f"graphrec-{data}.svg": partial(ranked.picture, data) for data in CLAIMED
+    **{RESULTS / f"graphrec-{data}.svg": partial(ranked.picture, data) for data in CLAIMED},
+    RESULTS / "objectives-scores.svg": claimed.picture,
+    ROOT / "docs" / "explanation" / "objectives.svg": dependencies.picture,
 }
 """File -> what is in it; empty: there is no such file."""
 

@@ -104,11 +104,15 @@ PARTS = ("base", "new", "harmonic_mean")
 
 def prompts() -> str:
     """Accuracy with written and learnt prompts: base and new classes, the styles of training and an unseen one."""
-    arms = claim("prompts").get("arms")
+    found = claim("prompts")
+    arms = found.get("arms")
     if not arms:
         return ABSENT
     keys = [f"{style} {part}" for style in ("seen", "shifted") for part in PARTS]
     rows = [[LEARNT.get(name, name), *(_spread(arm[key]) for key in keys)] for name, arm in arms.items()]
+    if probe := found.get("linear probe, base"):  # it knows the base classes only
+        told = (_spread(probe[style]) if part == "base" else "" for style in ("seen", "shifted") for part in PARTS)
+        rows.append(["(linear probe)", *told])
     return table(["prompts", *(key.replace("harmonic_mean", "HM").replace("seen ", "") for key in keys)], rows)
 
 

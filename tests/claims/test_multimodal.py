@@ -62,7 +62,7 @@ CELLS = {
         *("basic, SiamLIP", "rocket, SiamLIP", "basic, BarLIP", "rocket, BarLIP"),
         "rocket, one head",
     ),
-    "emoji-concept": PLAIN,
+    "emoji-concept": (*PLAIN, "rocket, one head"),
 }
 
 
@@ -134,6 +134,7 @@ def test_the_recipe_gives_more_than_the_losses(data: str) -> None:
 def gains_of(recall: dict[str, list[float]]) -> dict[str, Any]:
     """What each cell of which there are both has above its neighbour."""
     pairs = {"recipe": ("rocket, CLIP", "basic, CLIP"), "heads of its own": ("rocket, CLIP", "rocket, one head")}
+    pairs["recipe with one head"] = ("rocket, one head", "basic, CLIP")
     pairs |= {
         f"{loss}, {recipe}": (f"{recipe}, {loss}", f"{recipe}, CLIP")
         for loss in ("SiamLIP", "BarLIP")

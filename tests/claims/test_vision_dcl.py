@@ -22,12 +22,14 @@ TUNING = 100
 SEEDS = {32: (0,)} if claims.SMOKE else {32: (0, 1, 2, 3, 4), 64: (0, 1, 2, 3, 4), 256: (0, 1, 2)}
 RATES = ("0.03",) if claims.SMOKE else ("0.003", "0.01", "0.03", "0.1")
 BASE = ("vision/simclr", "--config", "configs/vision/dcl-cpu.yaml", "--data", "cifar10-small")
-ARMS = {"InfoNCE": "NTXent", "DCL": "DCL"}
+ARMS = {"InfoNCE": ("NTXent",), "DCL": ("DCL",), "DCLW": ("DCL", "--method.objective.pos_weight", "neg_vmf")}
+"""The objective that is chosen, and its own options."""
 
 
-def arm(objective: str, batch: int) -> dict[str, Any]:
+def arm(name: str, batch: int) -> dict[str, Any]:
     """Test accuracies of one objective at one batch size, how it was tuned, and its q over the training."""
-    words = (*BASE, "--method.objective", objective, "--method.objective.temperature", "0.07")
+    objective, *own = ARMS[name]
+    words = (*BASE, "--method.objective", objective, "--method.objective.temperature", "0.07", *own)
     words = (*words, "--batch_size", str(batch))
     best, tried = claims.choose([(*words, "--optimization.lr", rate) for rate in RATES], seed=TUNING)
     found = claims.finals(best, SEEDS[batch], quick=True)
@@ -48,10 +50,12 @@ def test_decoupling_helps_in_small_batches() -> None:
     gaps: dict[int, float] = {}
     errors: dict[int, float] = {}
     for batch, seeds in SEEDS.items():
-        arms = {name: arm(objective, batch) for name, objective in ARMS.items()}
+        arms = {name: arm(name, batch) for name in ARMS}
         gain = claims.gain(arms["DCL"]["test"], arms["InfoNCE"]["test"])
+        weighted = claims.gain(arms["DCLW"]["test"], arms["InfoNCE"]["test"])
         gaps[batch], errors[batch] = gain.difference.mean, gain.difference.std / len(seeds) ** 0.5
         result[f"batch {batch}"] = {"seeds": list(seeds), **arms, "gain": dataclasses.asdict(gain)}
+        result[f"batch {batch}"]["gain, DCLW"] = dataclasses.asdict(weighted)
         claims.write("vision-dcl", result)
     # Above two standard errors of the paired seeds, at both sizes that the claim names.
     told = f"mean gap by batch size: {gaps}, standard errors: {errors}"

@@ -28,7 +28,9 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         cli.main(["--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
-    names = "plugins recipes pretrain evaluate report compare embed diagnose doctor app check new-plugin"
+    names = (
+        "plugins recipes pretrain finetune predict evaluate report compare embed diagnose doctor app check new-plugin"
+    )
     for command in names.split():
         assert re.search(rf"^    {command}\s", text, re.MULTILINE), command
 

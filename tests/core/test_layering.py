@@ -35,7 +35,7 @@ ALLOWED = {
     "objectives": WORDS,
     "nn": WORDS | {"objectives"},
     "methods": WORDS | {"objectives", "nn", "plugin"},  # the registry names its parts as a plugin does
-    "evaluation": WORDS,
+    "evaluation": WORDS | {"objectives"},  # alignment and uniformity are one formula for both
     "training": WORDS | {"objectives", "nn", "methods", "evaluation", "plugin", "run"},
     "run": WORDS | {"training", "plugin"},
     "report": WORDS | {"objectives", "nn", "methods", "evaluation", "training", "plugin", "run"},

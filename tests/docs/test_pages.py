@@ -23,13 +23,18 @@ PAGES = [page for page in sorted(DOCS.rglob("*.md")) if snippets.blocks(page, *s
 PAGES = [page for page in PAGES if str(page.relative_to(DOCS)) not in ELSEWHERE]
 
 
+TUNED = ("photos-classify", "core", "core/plain", "ordered")
+SOURCES = {"how-to/separate-common-and-salient.md": ("plain", "with-glasses")}  # folders of pictures beside photos/
 LEFT = {  # what a page leaves behind
     "tutorials/first-encoder.md": ["neighbours.png", "photographs.parquet", "runs/first/evaluation-test.json"],
     "tutorials/your-own-data.md": [
         f"runs/{run}/run.json" for run in ("try", "unlabelled", "table", "arrays", "python")
     ],
+    "how-to/fine-tune.md": ["predictions.csv", *(f"runs/{run}/head/config.json" for run in TUNED)],
     "how-to/resume.md": ["runs/photos/run.json", "runs/longer/run.json"],
+    "how-to/stages.md": ["runs/two/stages/1/run.json", "runs/cameras/run.json", "photos.parquet"],
     "how-to/new-objective.md": ["runs/align/run.json"],
+    "how-to/separate-common-and-salient.md": ["runs/glasses/evaluation-test.json", "runs/glasses/report.html"],
     "how-to/recommend.md": ["runs/shop/tried.json", "recommendations.parquet", "recommendations.csv", "compare.html"],
 }
 
@@ -54,6 +59,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_block_runs(page: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     photos(tmp_path)
+    for folder in SOURCES.get(name(page), ()):
+        shutil.copytree(tmp_path / "photos", tmp_path / folder)
     text = page.read_text(encoding="utf-8")
     if "runs/photos" in text and "--out runs/photos" not in text:
         shutil.copytree(request.getfixturevalue("trained"), tmp_path / "runs" / "photos")

@@ -24,6 +24,7 @@ PUBLIC = ("counterpoint", "counterpoint.objectives", "counterpoint.nn", "counter
 MODULES = ("types", "parts", "plugin", "apps", "errors")  # of the core: every public class and function
 NOT_SHOWN = {
     "counterpoint.__version__",
+    "counterpoint.methods.FINE_TUNING",
     "counterpoint.methods.METHODS",
     "counterpoint.objectives.Reduction",
 }  # no docstrings

@@ -216,3 +216,39 @@ def test_vision_killed_from_outside(tmp_path: Path) -> None:
     assert not (killed / "run.json").exists()
     subprocess.run([*base, "--resume", killed], check=True, capture_output=True)
     assert contents(killed) == contents(whole)
+
+
+STAGED = ["--encoder.dropout=0.2", "--stages.count=2", "--stages.clusters=3", "--epochs=1", "--save_steps=5"]
+
+
+def staged(out: Path) -> list[object]:
+    return ["pretrain", "toy/simclr", "--data=digits", f"--out={out}", *SMALL, *STAGED]
+
+
+@pytest.fixture(scope="module")
+def two_stages(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    out = tmp_path_factory.mktemp("staged") / "run"
+    done = forks.run(staged(out))
+    assert done.code == 0, done.err
+    return contents(out)
+
+
+@pytest.mark.parametrize(
+    "strike",
+    [
+        "views:3:SIGKILL",  # in the first stage, before a checkpoint
+        "export:1:SIGKILL",  # it is trained, but not written
+        "saved:4:SIGKILL",  # all of the second stage's steps done
+        "views:13:SIGKILL",  # in the second stage, with a checkpoint
+        "views:9:SIGTERM",  # asked to stop in the second stage
+    ],
+)
+def test_stages_go_on_where_they_were(strike: str, forks: Forks, tmp_path: Path, two_stages: dict[str, bytes]) -> None:
+    out = tmp_path / "run"
+    stopped = forks.run(staged(out), strike=strike)
+    assert stopped.code == (130 if "TERM" in strike else -signal.SIGKILL)
+    assert "TERM" not in strike or f"counterpoint pretrain --resume {out}\n" in stopped.err
+    assert not (out / "encoder").exists()
+    done = forks.run(["pretrain", "--resume", out])
+    assert done.code == 0, done.err
+    assert contents(out) == two_stages

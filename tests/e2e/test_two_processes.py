@@ -103,3 +103,21 @@ def test_a_loss_that_is_no_number_is_told_once_with_all_samples(tmp_path: Path) 
     found = json.loads((out / "non-finite.json").read_text())
     assert found["not_finite"] == [poisoned]
     assert f"digit-{poisoned}" in found["names"]
+
+
+def test_stages_of_two_processes_share_their_cells(tmp_path: Path) -> None:
+    """The first process clusters, the other waits; every global batch is of one cell, and resume goes on."""
+    out = tmp_path / "run"
+    words = ["pretrain", "toy/simclr", f"--out={out}", *SMALL, *TWO, "--stages.count=2", "--stages.clusters=2"]
+    done = launch([*words, "--epochs=1", "--report=false"])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Each batch from one of 2 cells") == 1
+    facts = json.loads((out / "run.json").read_text())
+    assert facts["processes"] == 2
+    assert facts["stages"][1]["steps"] * 32 == pytest.approx(facts["stages"][1]["coverage"] * facts["samples"])
+    weights = (out / "encoder" / "model.safetensors").read_bytes()
+    (out / "run.json").unlink()
+    (out / "stages" / "1" / "run.json").unlink()
+    again = launch(["pretrain", "--resume", out])
+    assert again.returncode == 0, again.stderr
+    assert (out / "encoder" / "model.safetensors").read_bytes() == weights

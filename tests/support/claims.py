@@ -9,8 +9,10 @@ nothing, and asserts no gain.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
+import io
 import json
 import os
 import subprocess
@@ -32,9 +34,13 @@ SMOKE = bool(os.environ.get("COUNTERPOINT_SMOKE"))
 SMOKE_WORDS = {
     "vision": ("--data", "photographs", "--dataset.train_patches", "40", "--max_steps", "4"),
     "graphrec": ("--data", "clicks.csv", "--max_steps", "4", "--dataset.core", "0", "--batch_size", "64"),
+    "contrasted": ("--max_steps", "4", "--batch_size", "32"),  # the claim makes its two sources small
     "multimodal": ("--data", "pairs.csv", "--max_steps", "4", "--batch_size", "16"),
+    "turbofan": ("--data", "invented", "--max_steps", "4", "--batch_size", "16"),
 }
 """What makes a trial of each plugin a matter of seconds, on data that needs no data home."""
+PROGRAMS = {"turbofan": (str(ROOT / "tests" / "support" / "turbofans.py"),)}
+"""What runs a command line, where that is not the installed program: plugins of the tests' own."""
 KNN = "knn[k=20,T=0.07]"
 
 
@@ -61,9 +67,15 @@ class Trial:
         quiet = ["--tensorboard", "false", "--progress", "false", "--threads", "1"]
         if "--monitor_epochs" not in self.words:
             quiet += ["--monitor_epochs", "100000"]
-        smoke = SMOKE_WORDS[self.words[0].partition("/")[0]] if SMOKE else ()
+        kind = "contrasted" if "--background" in self.words else self.words[0].partition("/")[0]
+        smoke = SMOKE_WORDS[kind] if SMOKE else ()
         smoke = tuple(MADE[word]() if word in MADE else word for word in smoke)
         return [*self.words, *smoke, "--seed", str(self.seed), *quiet]
+
+    @property
+    def program(self) -> tuple[str, ...]:
+        """What runs its command lines."""
+        return PROGRAMS.get(self.words[0].partition("/")[0], CLI)
 
     @property
     def folder(self) -> Path:
@@ -71,6 +83,26 @@ class Trial:
         files = [yaml.safe_load((ROOT / word).read_bytes()) for word in self.words if word.endswith(".yaml")]
         name = hashlib.blake2b(json.dumps([*self.options(), *files]).encode(), digest_size=6).hexdigest()
         return _home() / f"{self.words[0].replace('/', '-')}-{self.seed}-{name}"
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """One fine-tuning of a trial's encoder: options of ``counterpoint finetune``, without run, seed and output."""
+
+    start: Trial
+    words: tuple[str, ...]
+    seed: int
+
+    def options(self) -> list[str]:
+        """Every option but run and output directory."""
+        quiet = ["--tensorboard", "false", "--progress", "false", "--threads", "1", "--monitor_epochs", "100000"]
+        return [*self.words, *(["--max_steps", "4"] if SMOKE else []), "--seed", str(self.seed), *quiet]
+
+    @property
+    def folder(self) -> Path:
+        """Its run directory."""
+        told = json.dumps([self.start.folder.name, *self.options()]).encode()
+        return _home() / f"tuned-{self.seed}-{hashlib.blake2b(told, digest_size=6).hexdigest()}"
 
 
 @functools.cache
@@ -95,27 +127,70 @@ MADE = {"clicks.csv": _clicks, "pairs.csv": _pairs}
 
 def trained(trial: Trial) -> Path:
     """Train, unless it was: the run directory."""
-    if (trial.folder / "checkpoints" / "last.ckpt").is_file() and not (trial.folder / "run.json").is_file():
-        _command(["pretrain", "--resume", str(trial.folder)])
+    begun = (trial.folder / "checkpoints" / "last.ckpt").is_file() or (trial.folder / "stages").is_dir()
+    if begun and not (trial.folder / "run.json").is_file():
+        _command(["pretrain", "--resume", str(trial.folder)], trial.program)
     elif not (trial.folder / "run.json").is_file():
-        _command(["pretrain", *trial.options(), "--out", str(trial.folder), "--overwrite", "--report", "false"])
+        words = ["pretrain", *trial.options(), "--out", str(trial.folder), "--overwrite", "--report", "false"]
+        _command(words, trial.program)
     return trial.folder
 
 
-def measure(trial: Trial, split: str, quick: bool) -> dict[str, Any]:
-    """Train (unless it was), evaluate on ``split`` (unless it was): rows of metrics, and facts of the training."""
-    path = trial.folder / f"evaluation-{split}.json"
+def measure(trial: Trial, split: str, quick: bool, data: str | None = None) -> dict[str, Any]:
+    """Train (unless it was), evaluate on ``split`` (unless it was): rows of metrics, and facts of the training.
+
+    ``data``: other data than those of the training, by which it is measured (not in a smoke run).
+    """
+    other = None if SMOKE else data
+    path = trial.folder / f"evaluation-{split}{'' if other is None else '-' + Path(other).stem}.json"
     if not path.is_file():
         trained(trial)
-        _command(["evaluate", str(trial.folder), "--split", split, *(["--quick"] if quick else [])])
+        words = [] if other is None else ["--data", other, "--out", str(path)]
+        words = ["evaluate", str(trial.folder), "--split", split, *words, *(["--quick"] if quick else [])]
+        _command(words, trial.program)
     rows = json.loads(path.read_text(encoding="utf-8"))["metrics"]
     run = json.loads((trial.folder / "run.json").read_text(encoding="utf-8"))
     return {"rows": rows, **{key: run.get(key) for key in ("seconds", "steps", "versions", "selected")}}
 
 
-def _command(words: Sequence[str]) -> None:
+def tuned(tuning: Tuning) -> Path:
+    """Fine-tune, unless it was: the run directory, measured on test."""
+    folder = tuning.folder
+    start = trained(tuning.start)
+    if (folder / "checkpoints" / "last.ckpt").is_file() and not (folder / "evaluation-test.json").is_file():
+        _command(["finetune", "--resume", str(folder)], tuning.start.program)
+    elif not (folder / "evaluation-test.json").is_file():
+        words = ["finetune", str(start), *tuning.options(), "--out", str(folder), "--overwrite", "--report", "false"]
+        _command(words, tuning.start.program)
+    return folder
+
+
+def measure_tuned(tuning: Tuning, split: str) -> dict[str, dict[str, float]]:
+    """Fine-tune (unless it was), evaluate on ``split`` (unless it was): row -> metric -> value."""
+    path = tuned(tuning) / f"evaluation-{split}.json"
+    if not path.is_file():
+        _command(["evaluate", str(tuning.folder), "--split", split], tuning.start.program)
+    rows: dict[str, dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))["metrics"]
+    return rows
+
+
+def tunings(wanted: Iterable[Tuning], split: str) -> dict[Tuning, dict[str, dict[str, float]]]:
+    """`measure_tuned` of each, as `measure_all` does it; what they begin with is trained first."""
+    wanted = list(dict.fromkeys(wanted))
+    for start in dict.fromkeys(tuning.start for tuning in wanted):
+        trained(start)
+    return dict(zip(wanted, in_turn(lambda tuning: measure_tuned(tuning, split), wanted)))
+
+
+CLI = ("-m", "counterpoint.cli")
+
+
+def _command(words: Sequence[str], program: Sequence[str] = CLI) -> str:
+    """Run a command line; returns what it printed. In a smoke run in this process, as starting one takes seconds."""
+    if SMOKE and program == CLI:
+        return _here(words)
     done = subprocess.run(
-        [sys.executable, "-m", "counterpoint.cli", *words],
+        [sys.executable, *program, *words],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", "COUNTERPOINT_THREADS": "1"},
         capture_output=True,
@@ -123,14 +198,49 @@ def _command(words: Sequence[str]) -> None:
     )
     if done.returncode:
         raise RuntimeError(f"counterpoint {' '.join(words)}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+    return done.stdout
 
 
-def measure_all(trials: Iterable[Trial], split: str, quick: bool) -> dict[Trial, dict[str, Any]]:
-    """Measure trials, ``$COUNTERPOINT_JOBS`` (default: one per core) at a time; each trains with one thread."""
+def _here(words: Sequence[str]) -> str:
+    from counterpoint.cli import main
+
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        code = main([*words])
+    if code:
+        raise RuntimeError(f"counterpoint {' '.join(words)}\n{printed.getvalue()[-4000:]}")
+    return printed.getvalue()
+
+
+def ask(tuning: Tuning, verb: str) -> dict[str, float]:
+    """What the ``verb`` of a program of the tests' own says of a fine-tuned run, as JSON; asked once."""
+    path = tuned(tuning) / f"{verb}.json"
+    if not path.is_file():
+        path.write_text(_command([verb, str(tuning.folder)], tuning.start.program), encoding="utf-8")
+    found: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def measure_all(
+    trials: Iterable[Trial], split: str, quick: bool, data: str | None = None
+) -> dict[Trial, dict[str, Any]]:
+    """Measure trials, see `in_turn`."""
     trials = list(dict.fromkeys(trials))
+    return dict(zip(trials, in_turn(lambda trial: measure(trial, split, quick, data), trials)))
+
+
+def in_turn(work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    """``work`` on each, ``$COUNTERPOINT_JOBS`` (default: one per core) at a time; each trains with one thread."""
+    if SMOKE:
+        return [work(item) for item in items]
     jobs = int(os.environ.get("COUNTERPOINT_JOBS") or os.cpu_count() or 1)
     with ThreadPoolExecutor(max_workers=jobs) as pool:
-        return dict(zip(trials, pool.map(lambda trial: measure(trial, split, quick), trials)))
+        return list(pool.map(work, items))
+
+
+def train_all(trials: Iterable[Trial]) -> list[Path]:
+    """Train trials: their run directories."""
+    return in_turn(trained, list(trials))
 
 
 def choose(grid: Sequence[tuple[str, ...]], seed: int, metric: str = KNN) -> tuple[tuple[str, ...], dict[str, float]]:
@@ -141,9 +251,11 @@ def choose(grid: Sequence[tuple[str, ...]], seed: int, metric: str = KNN) -> tup
     return best, {" ".join(words): value for words, value in values.items()}
 
 
-def finals(words: tuple[str, ...], seeds: Sequence[int], *, quick: bool = False) -> list[dict[str, Any]]:
-    """The chosen options over ``seeds``, measured on *test*; ``quick``: the kNN only."""
-    found = measure_all([Trial(words, seed) for seed in seeds], "test", quick)
+def finals(
+    words: tuple[str, ...], seeds: Sequence[int], *, quick: bool = False, data: str | None = None
+) -> list[dict[str, Any]]:
+    """The chosen options over ``seeds``, measured on *test* (of ``data``); ``quick``: the kNN only."""
+    found = measure_all([Trial(words, seed) for seed in seeds], "test", quick, data)
     return [found[Trial(words, seed)] for seed in seeds]
 
 
@@ -180,3 +292,22 @@ def mean_logged(words: tuple[str, ...], seed: int, metric: str) -> float:
 def curve(words: tuple[str, ...], seed: int, metric: str) -> list[tuple[int, float]]:
     """``(step, value)`` of what a trained trial's ``metrics.csv`` holds of ``metric``."""
     return [*read_metrics(Trial(words, seed).folder).get(metric, ())]
+
+
+def mean_curve(words: tuple[str, ...], seeds: Sequence[int], metric: str, most: int = 40) -> list[tuple[int, float]]:
+    """`curve`, its mean over seeds, at ``most`` steps at most; empty where a seed has none."""
+    curves = [dict(curve(words, seed, metric)) for seed in seeds]
+    steps = sorted(set.intersection(*(set(one) for one in curves)))
+    kept = steps[:: max(1, -(-len(steps) // most))]
+    return [(step, round(fmean(one[step] for one in curves), 5)) for step in kept]
+
+
+def write_images(place: Path, data: Any, parts: dict[str, Any], labels: Any) -> None:
+    """Write an archive of some of a vision dataset's images: ``parts`` split -> rows; ``labels`` of all rows."""
+    import numpy as np
+
+    arrays = {}
+    for part, rows in parts.items():
+        images = data.batch(rows.tolist()).data["image"]
+        arrays |= {f"{part}_images": images.permute(0, 2, 3, 1).numpy(), f"{part}_labels": labels[rows]}
+    np.savez(place, **arrays)

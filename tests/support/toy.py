@@ -15,6 +15,7 @@ from counterpoint import plugin as plugins
 from counterpoint.errors import ConfigError, DataError, ShapeError, message
 from counterpoint.parts import Dataset, Encoder, Task, Views, content_id
 from counterpoint.plugin import Found, Plugin
+from counterpoint.sources.columns import target_of
 from counterpoint.types import Batch, Damaged, Encoding, Sample, View
 from toy_plugin import TOY
 
@@ -36,12 +37,19 @@ class Digits(Dataset):
         labelled: with labels or without.
         damaged: every n-th sample is damaged (0: none).
         poisoned: this sample holds NaN (-1: none).
+        ordered: with the digit's value as the target; of every tenth it is unknown.
     """
 
     in_memory = True
 
     def __init__(
-        self, source: str, count: int = 1797, labelled: bool = True, damaged: int = 0, poisoned: int = -1
+        self,
+        source: str,
+        count: int = 1797,
+        labelled: bool = True,
+        damaged: int = 0,
+        poisoned: int = -1,
+        ordered: bool = False,
     ) -> None:
         if source != "digits":
             raise DataError(message("source", repr(source), "'digits'"))
@@ -52,6 +60,9 @@ class Digits(Dataset):
             self.images[poisoned] = float("nan")
         self.labels = digits.target[:count].astype(np.int64) if labelled else None
         self.classes = [str(c) for c in range(10)] if labelled else None
+        if ordered:
+            self.targets = torch.tensor(digits.target[:count], dtype=torch.float32)
+            self.targets[::10] = float("nan")
 
     @classmethod
     def accepts(cls, source: str) -> bool:
@@ -65,7 +76,9 @@ class Digits(Dataset):
             return Damaged(index, self.name(index), "made so")
         image = self.images[index]
         label = None if self.labels is None else int(self.labels[index])
-        return Sample(index, {"digit": image}, label, content_id(image.numpy().tobytes()))
+        return Sample(
+            index, {"digit": image}, label, content_id(image.numpy().tobytes()), target_of(self.targets, index)
+        )
 
     def name(self, index: int) -> str:
         return f"digit-{index}"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from counterpoint.plugin import Part, Plugin
     from counterpoint.run import Run, load
     from counterpoint.types import Batch, Damaged, Encoding, Sample, Step, View
-    from counterpoint.workflow import evaluate, pretrain
+    from counterpoint.workflow import evaluate, finetune, pretrain
 
 _WHERE = {
     "Batch": "types",
@@ -39,6 +39,7 @@ _WHERE = {
     "View": "types",
     "Views": "parts",
     "evaluate": "workflow",
+    "finetune": "workflow",
     "load": "run",
     "pretrain": "workflow",
 }
@@ -60,6 +61,7 @@ __all__ = [
     "Views",
     "__version__",
     "evaluate",
+    "finetune",
     "load",
     "pretrain",
 ]

@@ -16,6 +16,8 @@ EXAMPLES = """examples:
   counterpoint plugins                                   what is installed, and what each offers
   counterpoint recipes                                   every plugin/method that can be trained
   counterpoint pretrain vision/simclr --data photos/ --out runs/photos
+  counterpoint finetune runs/photos --task classify      teach it your classes, or numbers
+  counterpoint predict runs/photos-classify photos/ --out predictions.csv
   counterpoint evaluate runs/photos                      how good is it, beside honest baselines
   counterpoint report runs/photos                        how it went, as one page to look at
   counterpoint compare runs/photos runs/again            several runs beside each other
@@ -38,6 +40,18 @@ CHECKING = """examples:
 It ends with code 0 where the plugin conforms, else 1. In a test of your package:
   from counterpoint.testing import conformance
   test_conformance = conformance("weather")
+"""
+TUNING = """The head learns alone for a tenth of the steps, then both. It is looked at on val on the way, measured on
+test at the end, beside a probe on the encoder that it began with. All other settings are those of pretrain:
+  counterpoint finetune RUN --task TASK --help
+
+examples:
+  counterpoint finetune runs/photos --task classify
+  counterpoint finetune runs/photos --task classify --data labelled/ --objective core-tuning --compare
+  counterpoint finetune runs/photos --task classify --objective core-tuning --objective.weight 0.1 --labels-per-class 20
+  counterpoint finetune runs/faces --task regress --data ages.csv --dataset.target_column age --objective supremix
+  counterpoint finetune --resume runs/photos-classify
+  counterpoint predict runs/photos-classify photos/ --out predictions.csv
 """
 NEW = """examples:
   counterpoint new-plugin weather
@@ -74,6 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
     plugins.add_argument("name", nargs="?", help="show one plugin's parts")
     command("recipes", _recipes, "list every plugin/method that can be trained here")
     command("pretrain", _pretrain, "learn an encoder from unlabelled data (pretrain --help for its settings)")
+    _add_finetune(command("finetune", _finetune, "teach a run's encoder classes or numbers", epilog=TUNING))
     evaluate = command(
         "evaluate",
         _evaluate,
@@ -112,6 +127,17 @@ def build_parser() -> argparse.ArgumentParser:
     embed.add_argument("--out", type=Path, required=True, help="Parquet file: name, index, label, embedding")
     embed.add_argument("--batch-size", type=int, default=256, help="samples at once (default: 256)")
     embed.add_argument("--workers", type=int, default=0, help="processes that read data (default: 0)")
+    predict = command(
+        "predict",
+        _predict,
+        "write what a fine-tuned run says of any data: its classes or numbers",
+        epilog="example:\n  counterpoint predict runs/photos-classify photos/ --out predictions.csv",
+    )
+    predict.add_argument("run_path", metavar="RUN", type=Path, help="run directory, made by counterpoint finetune")
+    predict.add_argument("data", help="a folder, a table, an archive, or the name of a data set")
+    predict.add_argument("--out", type=Path, required=True, help="CSV or Parquet file: name, prediction, probability")
+    predict.add_argument("--batch-size", type=int, default=256, help="samples at once (default: 256)")
+    predict.add_argument("--workers", type=int, default=0, help="processes that read data (default: 0)")
     diagnose = command("diagnose", _diagnose, "say in plain words whether a run learns, and what to do if not")
     diagnose.add_argument("run_path", metavar="RUN", type=Path, help="run directory, finished or not")
     command("doctor", _doctor, "check this installation: versions, plugins, data home; says what mends what is broken")
@@ -130,6 +156,24 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_finetune(finetune: argparse.ArgumentParser) -> None:
+    """The settings that people reach for; it parses its own words, for the others depend on run and task."""
+    finetune.add_argument("run_path", metavar="RUN", help="run directory, whose encoder begins")
+    finetune.add_argument("--task", choices=("classify", "regress"), required=True, help="classes, or numbers")
+    finetune.add_argument("--data", help="labelled data, if it is other than the run's own")
+    objective = "plain (cross-entropy; absolute error), core-tuning, supremix, or any that takes labels or targets"
+    finetune.add_argument("--objective", help=f"{objective} (default: plain)")
+    finetune.add_argument("--compare", action="store_true", help="train the plain loss too, at equal steps; show both")
+    finetune.add_argument("--epochs", help="passes over the labelled training samples (default: 30)")
+    finetune.add_argument("--lr", help="peak learning rate (default: 0.001)")
+    finetune.add_argument("--head-warmup", help="share of the steps in which the head learns alone (default: 0.1)")
+    finetune.add_argument("--labels-per-class", help="classify: training samples of each class (default: all)")
+    finetune.add_argument("--labels", help="regress: training samples in all (default: all)")
+    finetune.add_argument("--out", help="run directory (default: RUN-TASK)")
+    finetune.add_argument("--overwrite", action="store_true", help="start again in a directory that holds a run")
+    finetune.add_argument("--resume", metavar="RUN", help="go on with an unfinished fine-tuning; nothing else is given")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of ``counterpoint``; returns the exit code (0 good, 1 failed, 2 wrong usage, 130 interrupted)."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -137,6 +181,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _prepare_threads()
         if words[:1] == ["pretrain"]:
             return _pretrain_words(words[1:])
+        if words[:1] == ["finetune"]:
+            return _finetune_words(words[1:])
         if words[:1] == ["app"]:
             from counterpoint.apps import main as app
 
@@ -197,6 +243,31 @@ def _pretrain_words(words: list[str]) -> int:
     return 0
 
 
+def _finetune(_: argparse.Namespace) -> int:
+    return _finetune_words([])
+
+
+def _finetune_words(words: list[str]) -> int:
+    if words and words[0] in ("--help", "-h"):
+        build_parser().parse_args(["finetune", "--help"])
+    from counterpoint.training import finetune as tuning
+    from counterpoint.workflow import resume_run, start_tuning
+
+    resume = _take(words, "--resume", value=True)
+    if resume is not None:
+        if words:
+            raise CounterpointError(f"--resume repeats the run as it was configured; leave out: {' '.join(words)}")
+        resume_run(Path(resume))
+        return 0
+    overwrite = _take(words, "--overwrite") is not None
+    task = _take(words, "--task", value=True)
+    run = words.pop(0) if words and not words[0].startswith("-") else None
+    if run is None:
+        raise CounterpointError("Which run? For example: counterpoint finetune runs/photos --task classify")
+    start_tuning(tuning.configured(run, task, words), overwrite=overwrite)
+    return 0
+
+
 def _take(words: list[str], option: str, *, value: bool = False) -> str | None:
     """Remove ``option`` (and its value) from ``words``; None when it is not there."""
     for number, word in enumerate(words):
@@ -206,7 +277,7 @@ def _take(words: list[str], option: str, *, value: bool = False) -> str | None:
         del words[number]
         if value and not equals:
             if number >= len(words):
-                raise CounterpointError(f"{option} needs a value: a run directory")
+                raise CounterpointError(f"{option} needs a value")
             return words.pop(number)
         return text
     return None
@@ -260,6 +331,13 @@ def _embed(parsed: argparse.Namespace) -> int:
     from counterpoint.training.tables import embed_to_parquet
 
     embed_to_parquet(parsed.run_path, parsed.data, parsed.out, batch_size=parsed.batch_size, workers=parsed.workers)
+    return 0
+
+
+def _predict(parsed: argparse.Namespace) -> int:
+    from counterpoint.training.tables import predict_to_table
+
+    predict_to_table(parsed.run_path, parsed.data, parsed.out, batch_size=parsed.batch_size, workers=parsed.workers)
     return 0
 
 

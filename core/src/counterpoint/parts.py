@@ -6,6 +6,7 @@ Subclass these; everything else (every method, training, evaluation, report, emb
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -29,19 +30,23 @@ def content_id(raw: bytes) -> int:
 
 
 class Dataset(TorchDataset[Sample | Damaged], ABC):
-    """Samples of one or more modalities; labels are optional.
+    """Samples of one or more modalities; labels and targets are optional.
 
     The constructor of every dataset takes ``source`` (a path or a name) first; the rest are options.
 
     Attributes:
         labels: ``(N,)`` int64 with -1 for "unknown", or None.
+        targets: ``(N,)`` float32 with NaN for "unknown", or None: a number for each sample, for regression.
         classes: names of the classes, or None.
+        strata: ``(N,)`` int64, or None: every batch of a training then holds samples of each stratum.
         in_memory: whether samples come without reading files, so that reading processes would only cost.
         notes: what was left out or changed when the source was opened, a sentence each; told at a run's start.
     """
 
     labels: np.ndarray | None = None
+    targets: Tensor | None = None
     classes: list[str] | None = None
+    strata: np.ndarray | None = None
     in_memory: bool = False
     notes: tuple[str, ...] = ()
 
@@ -100,15 +105,18 @@ class Dataset(TorchDataset[Sample | Damaged], ABC):
         for modality in names:
             values = [torch.as_tensor(s.data[modality]) for s in good]
             data[modality] = _stacked(values) if len({v.shape for v in values}) == 1 else values
-        label = None
+        label = target = None
         if self.labels is not None:
             label = torch.tensor([-1 if s.label is None else s.label for s in good], dtype=torch.int64)
+        if self.targets is not None:
+            target = torch.tensor([math.nan if s.target is None else s.target for s in good], dtype=torch.float32)
         return Batch(
             data=data,
             index=torch.tensor([s.index for s in good], dtype=torch.int64),
             # Content that is not known is nobody's duplicate: the index, which is unique, stands for it.
             content=torch.tensor([s.content or s.index for s in good], dtype=torch.int64),
             label=label,
+            target=target,
             damaged=damaged,
         )
 
@@ -152,8 +160,8 @@ class Encoder(nn.Module, ABC):
     """
 
     dim: int
-    capabilities: ClassVar[frozenset[str]] = frozenset()
-    transductive: ClassVar[bool] = False
+    capabilities: frozenset[str] = frozenset()
+    transductive: bool = False
 
     @classmethod
     def blank(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:

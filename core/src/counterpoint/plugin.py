@@ -25,6 +25,17 @@ from counterpoint.errors import ConfigError, PluginError, nearest
 
 GROUP = "counterpoint.plugins"
 CAPABILITIES = frozenset({"tokens", "masking", "dense", "modalities", "graph"})
+"""What encoders declare. A method may also need ``"inductive"``, which all have but those of a graph, and
+``"unimodal"``, which all have but those of several modalities."""
+
+
+def abilities(capabilities: frozenset[str], transductive: bool) -> frozenset[str]:
+    """What an encoder with these capabilities can do.
+
+    One that is not made of its training data is ``"inductive"`` besides, one of a single modality ``"unimodal"``.
+    """
+    derived = {"inductive": not transductive, "unimodal": "modalities" not in capabilities}
+    return capabilities | {name for name, there in derived.items() if there}
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,12 @@ from torch.nn import functional as F
 
 from counterpoint.errors import ConfigError, DataError, RunError, message
 from counterpoint.parts import Dataset
-from counterpoint.training.config import dataset_class, read_yaml
+from counterpoint.training.config import read_yaml
+from counterpoint.training.contrasted import Contrasted
 from counterpoint.training.embedding import Embedded, embed, encode_with
 from counterpoint.training.encoder_files import build, load_encoder
+from counterpoint.training.head_files import Head, Predictions, load_head, predictions
+from counterpoint.training.sources import Sources, dataset_class
 
 CONFIG = "config.yaml"
 
@@ -55,6 +58,11 @@ class Run:
         return read_yaml(self.path / CONFIG)
 
     @cached_property
+    def sources(self) -> Sources:
+        """What it learnt from."""
+        return Sources.of(self.config)
+
+    @cached_property
     def _loaded(self) -> tuple[Any, Any, Any, Any]:
         return load_encoder(self.path / "encoder")
 
@@ -85,7 +93,11 @@ class Run:
         Raises:
             RunError: another source for an encoder that knows the nodes of its training data only.
         """
-        data, described = str(self.config["data"]), self.config.get("dataset")
+        sources, described = self.sources, self.config.get("dataset")
+        if sources.background is not None and sources.target is not None and source is None:
+            options = (described or {}).get("init_args") or {}
+            return Contrasted(sources.background, sources.target, self.plugin.name, options.get("options"))
+        data = str(sources.data)
         if described and (source is None or str(source) == data or Path(source).resolve() == Path(data)):
             options = {**(described.get("init_args") or {}), "source": data}
             own: Dataset = build(self.plugin, "datasets", {**described, "init_args": options})
@@ -136,6 +148,43 @@ class Run:
         if not len(found.index):
             raise DataError(f"{source}: none of its {len(dataset)} samples can be read")
         return F.normalize(found.features, dim=1).numpy()
+
+    @cached_property
+    def head(self) -> Head:
+        """What answers, of a run that was fine-tuned.
+
+        Raises:
+            RunError: it was not.
+        """
+        return load_head(self.path / "head")
+
+    @property
+    def tuned(self) -> bool:
+        """Whether it has a head: it was fine-tuned."""
+        return (self.path / "head").is_dir()
+
+    def predict(self, source: str | Path | Dataset, *, batch_size: int = 256, workers: int = 0) -> Predictions:
+        """Classes or numbers of everything in ``source``, by a run that was fine-tuned.
+
+        ::
+
+            cp.load("runs/flowers").predict("photos/").answers  # ["rose", "tulip", …], or an array of numbers
+
+        Args:
+            source: a folder, table, archive, data set's name, or a dataset.
+            batch_size: samples at once.
+            workers: reading processes.
+
+        Raises:
+            RunError: the run has no head.
+            DataError: nothing can be read. Single damaged samples are left out; the answer lists them.
+        """
+        head, dataset = self.head, source if isinstance(source, Dataset) else self.open(source)
+        found = self.features(dataset, batch_size=batch_size, workers=workers)
+        if not len(found.index):
+            raise DataError(f"{source}: none of its {len(dataset)} samples can be read")
+        names = [dataset.name(index) for index in found.index.tolist()]
+        return predictions(head, found, names)
 
     def to(self, device: torch.device | str) -> Run:
         """Move the encoder to ``device``."""

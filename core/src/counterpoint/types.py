@@ -23,12 +23,14 @@ class Sample:
         label: class index, or None where nothing is known.
         content: 63-bit hash of the raw content; equal content has equal ids, so that a duplicate
             is never used as a negative. 0: not known; the index then stands for it.
+        target: a number that goes with it (an age, an angle, a score), or None where nothing is known.
     """
 
     index: int
     data: Mapping[str, Any]
     label: int | None = None
     content: int = 0
+    target: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Batch:
         index: ``(B,)`` int64, positions in the dataset.
         content: ``(B,)`` int64, content ids (equal content, equal id).
         label: ``(B,)`` int64 with -1 for "unknown", or None when the dataset has no labels.
+        target: ``(B,)`` float32 with NaN for "unknown", or None when the dataset has no targets.
         damaged: records that were left out of this batch.
     """
 
@@ -56,6 +59,7 @@ class Batch:
     index: Tensor
     content: Tensor
     label: Tensor | None = None
+    target: Tensor | None = None
     damaged: list[Damaged] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -67,13 +71,13 @@ class Batch:
             name: [v.to(device) for v in value] if isinstance(value, list) else value.to(device)
             for name, value in self.data.items()
         }
-        label = None if self.label is None else self.label.to(device)
         return replace(
             self,
             data=data,
             index=self.index.to(device),
             content=self.content.to(device),
-            label=label,
+            label=None if self.label is None else self.label.to(device),
+            target=None if self.target is None else self.target.to(device),
         )
 
 
@@ -120,9 +124,12 @@ class Step:
         pair: two ``(B, D)`` detached embeddings of the same samples, for the monitors.
         chance: the loss of a model that has learnt nothing, e.g. ``log(candidates)``; None where
             the objective has no such level.
+        queue: rows ``(M, D)`` of a memory that the first of the pair was compared with, and their content ids ``(M,)``;
+            for the monitors, None where the method has none.
     """
 
     loss: Tensor
     parts: Mapping[str, Tensor] = field(default_factory=dict)
     pair: tuple[Tensor, Tensor] | None = None
     chance: float | None = None
+    queue: tuple[Tensor, Tensor] | None = None

@@ -10,10 +10,12 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from counterpoint.errors import CounterpointError
+from counterpoint.errors import ConfigError, CounterpointError
 from counterpoint.report.page import REPORT, write_report
 from counterpoint.run import Run, is_run
+from counterpoint.training import finetune as tuning
 from counterpoint.training import pretrain as training
+from counterpoint.training.config import flatten
 from counterpoint.training.evaluate import Evaluation, evaluate_run
 from counterpoint.training.export import is_first_process
 
@@ -49,6 +51,53 @@ def pretrain(recipe: str | None = None, *, resume: str | Path | None = None, **s
     return start_run(training.configured(recipe, settings), overwrite=overwrite)
 
 
+def finetune(
+    run: str | Path | Run | None = None, task: str | None = None, *, resume: str | Path | None = None, **settings: Any
+) -> Run:
+    """Teach a run's encoder a task, beside a fresh head: classes from labels, or numbers from targets.
+
+    The head learns alone for a tenth of the steps, then both. At the end it is measured on the test split beside a
+    probe on the frozen encoder, and written down with the encoder: ``run.predict(...)``.
+
+    ::
+
+        run = cp.finetune("runs/photos", "classify", data="labelled/", epochs=20)
+        run = cp.finetune("runs/photos", "classify", objective="core-tuning", labels_per_class=20, compare=True)
+        run = cp.finetune("runs/faces", "regress", data="ages.csv", dataset={"target_column": "age"})
+
+    Args:
+        run: run or its directory, whose encoder begins.
+        task: ``"classify"`` or ``"regress"``.
+        resume: go on with the unfinished fine-tuning in this directory; nothing else may be given then.
+        settings: those of ``counterpoint finetune --help``: ``objective`` (``"plain"``, ``"core-tuning"``,
+            ``"supremix"``, or any that takes labels or targets), ``lr``, ``head_warmup``, ``labels_per_class``,
+            ``compare``, ``data``, ``out``, ``epochs``, ``batch_size`` and all of `pretrain`; ``overwrite=True``.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        ConfigError: a setting that is not right.
+        DataError: data without labels, or without targets.
+        Interrupted: Ctrl-C or SIGTERM; the state is saved and the message says how to go on.
+    """
+    if resume is not None:
+        if run is not None or task is not None or settings:
+            raise ConfigError("resume repeats the run as it was configured: give it alone, without other settings")
+        return resume_run(Path(resume))
+    if run is None:
+        raise ConfigError("run: whose encoder shall begin? For example: cp.finetune('runs/photos', 'classify')")
+    overwrite = bool(settings.pop("overwrite", False))
+    clean = {key: str(value) if isinstance(value, Path) else value for key, value in settings.items()}
+    path = run.path if isinstance(run, Run) else run
+    return start_tuning(tuning.configured(path, task, flatten(clean)), overwrite=overwrite)
+
+
+def start_tuning(config: Namespace, *, overwrite: bool = False) -> Run:
+    """Begin a fine-tuning in ``config.out``, and write its report, however it ends."""
+    return _reported(lambda: tuning.start(config, overwrite=overwrite), Path(config.out))
+
+
 def start_run(config: Namespace, *, overwrite: bool = False) -> Run:
     """Begin a run in ``config.out``, and write its report, however it ends."""
     return _reported(lambda: training.start_run(config, overwrite=overwrite), Path(config.out))
@@ -56,7 +105,8 @@ def start_run(config: Namespace, *, overwrite: bool = False) -> Run:
 
 def resume_run(path: Path) -> Run:
     """Go on with the run at ``path``, and write its report, however it ends."""
-    return _reported(lambda: training.resume_run(path), path)
+    tuned = is_run(path) and tuning.is_tuned(Run(path).config)
+    return _reported(lambda: tuning.resume(path) if tuned else training.resume_run(path), path)
 
 
 def evaluate(run: str | Path | Run, **options: Any) -> Evaluation:

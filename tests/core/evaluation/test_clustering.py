@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import pytest
@@ -10,7 +11,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from torch import Tensor
 
 from counterpoint.errors import ConfigError, ShapeError
-from counterpoint.evaluation.clustering import cluster_agreement, kmeans
+from counterpoint.evaluation.clustering import cluster_agreement, kmeans, scatter_ratio
 
 pytestmark = pytest.mark.unit
 
@@ -74,3 +75,22 @@ def test_errors() -> None:
         kmeans(x, 0)
     with pytest.raises(ConfigError, match="restarts: found 0"):
         kmeans(x, 2, restarts=0)
+
+
+def test_scatter_ratio_is_that_of_all_pairs() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(30, 5, generator=generator).double(), torch.randint(-1, 3, (30,), generator=generator)
+    unit = torch.nn.functional.normalize(x, dim=1)[y >= 0]
+    known = y[y >= 0]
+    distance, same = 1 - unit @ unit.T, known[:, None] == known
+    other = ~torch.eye(len(known), dtype=torch.bool)
+    expected = distance[same & other].mean() / distance[~same].mean()
+    assert scatter_ratio(x, y) == pytest.approx(float(expected))
+
+
+def test_scatter_ratio_where_classes_are_points_and_where_there_is_nothing_to_compare() -> None:
+    x = torch.eye(3).repeat_interleave(4, dim=0)
+    assert scatter_ratio(x, torch.arange(3).repeat_interleave(4)) == pytest.approx(0, abs=1e-12)
+    for labels in (torch.zeros(12, dtype=torch.int64), torch.arange(12)):
+        assert math.isnan(scatter_ratio(x, labels))
+    assert math.isnan(scatter_ratio(torch.ones(4, 2), torch.tensor([0, 0, 1, 1]))), "total collapse"

@@ -12,7 +12,7 @@ from counterpoint import methods
 from counterpoint.methods import Method
 from counterpoint.methods.registry import METHODS
 from counterpoint.nn import DINOHead, Predictor, Projector
-from counterpoint.objectives import DCL, InfoNCE, SupCon
+from counterpoint.objectives import DCL, InfoNCE, SepCLR, SupCon
 from learners import Net, Training, half_views, halves, knn
 
 pytestmark = pytest.mark.unit
@@ -32,6 +32,8 @@ MAKE: dict[str, Callable[[], Method]] = {
     "barlowtwins": lambda: methods.BarlowTwins(Net(), projector=WIDE),
     "vicreg": lambda: methods.VICReg(Net(), projector=WIDE),
     "dino": lambda: methods.DINO(Net(), projector=partial(DINOHead, hidden_dim=64, bottleneck_dim=32), momentum=0.95),
+    # digit 0 is the background
+    "sepclr": lambda: methods.SepCLR(Net(), SepCLR(salient_weight=1, null_weight=1, entropy_weight=1), code=None),
 }
 OTHER_OBJECTIVES: dict[str, Callable[[], Method]] = {
     "simclr with DCL": lambda: methods.SimCLR(Net(), DCL(0.2), HEAD),

@@ -176,17 +176,12 @@ def test_moco_takes_any_objective_with_a_queue(objective: nn.Module) -> None:
     assert torch.isfinite(take(method, 1).loss)
 
 
-@pytest.mark.parametrize("objective", [SupCon(), NegativeCosine()])
+@pytest.mark.parametrize("objective", [SupCon(), NegativeCosine(), BarlowTwins()])
 def test_moco_refuses_an_objective_without_one(objective: nn.Module) -> None:
     with pytest.raises(
         ConfigError, match=r"MoCo: objective: found .*called with embeddings and negatives and negative_ids"
     ):
         MoCo(Net(), objective, HEAD)
-
-
-def test_moco_with_barlow_twins_says_that_it_has_no_negatives() -> None:
-    with pytest.raises(ConfigError, match="Barlow Twins has no negatives"):
-        MoCo(Net(), BarlowTwins(), HEAD)(*material())
 
 
 # MoCo v3, BYOL, SimSiam

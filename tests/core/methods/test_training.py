@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import lightning
 import pytest
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
-from counterpoint import methods, objectives
+from counterpoint import methods
 from counterpoint.errors import ConfigError, ShapeError
-from counterpoint.methods import METHODS, Method, SimCLR
+from counterpoint.methods import METHODS, Method, MoCo, SimCLR
 from counterpoint.objectives import (
     DCL,
     BarlowTwins,
@@ -19,6 +22,7 @@ from counterpoint.objectives import (
     NegativeCosine,
     NTXent,
     Objective,
+    Result,
     Sigmoid,
     SupCon,
     VICReg,
@@ -130,6 +134,19 @@ def test_simclr_with_supcon_uses_labels_where_there_are_any() -> None:
     assert losses["known"] > plain + 0.05
 
 
+def test_simclr_hands_targets_to_an_objective_that_takes_them() -> None:
+    class Seen(NTXent):
+        def forward(self, embeddings, ids=None, negatives=None, *, targets=None):
+            self.targets = targets
+            return super().forward(embeddings, ids, negatives)
+
+    batch, views = material()
+    batch.target = torch.arange(16.0)
+    method = SimCLR(DigitNet(8), Seen())
+    method(views, batch)
+    assert method.objective.targets is batch.target
+
+
 def test_simclr_refuses_an_objective_of_another_kind() -> None:
     with pytest.raises(ConfigError, match=r"SimCLR: objective: found NegativeCosine; allowed: .*NTXent"):
         SimCLR(DigitNet(8), NegativeCosine())
@@ -198,7 +215,8 @@ def test_objective_and_head_are_configuration() -> None:
 @pytest.mark.usefixtures("_toy")
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "pair"])
 def test_a_methods_complete_configuration_repeats_it(name: str, tmp_path: Path) -> None:
-    config = configs.parse([f"toy/{name}", "--data", "digits"])
+    sources = ["--background", "digits", "--target"] if METHODS[name].load().contrasted else ["--data"]
+    config = configs.parse([f"toy/{name}", *sources, "digits"])
     path = tmp_path / "config.yaml"
     path.write_text(configs.dump(config))
     again = configs.parse(["--config", str(path)])
@@ -227,28 +245,36 @@ def test_every_number_of_a_method_is_a_setting(recipe: str, words: list[str]) ->
     assert found[recipe.partition("/")[2]](built)
 
 
-def test_every_public_objective_fits_the_methods_of_its_kind() -> None:
-    kinds = {k.__name__: k for k in map(vars(objectives).get, objectives.__all__) if isinstance(k, type)}
-    fits: dict[str, list[str]] = {}
-    for name, kind in kinds.items():
-        if issubclass(kind, Objective) and name not in ("Objective", "SelfDistillation"):
-            fits[name] = []
-            for make in (SimCLR, methods.MoCo, methods.SwAV, methods.BYOL):
-                try:
-                    make(DigitNet(8), kind())
-                except ConfigError:
-                    continue
-                fits[name].append(make.__name__)
-    compared, queued = ["SimCLR"], ["SimCLR", "MoCo"]
-    assert fits == {
-        "BPR": [],  # it compares scores
-        "DCL": queued,
-        "BarlowTwins": queued,  # which says at the first step that it has no negatives
-        "InfoNCE": queued,
-        "NTXent": queued,
-        "NegativeCosine": ["BYOL"],
-        "Sigmoid": queued,
-        "SupCon": compared,
-        "SwappedPrediction": ["SwAV"],
-        "VICReg": queued,
-    }
+def test_moco_shows_its_monitors_what_its_queries_were_compared_with() -> None:
+    method = MoCo(DigitNet(8), queue_size=64)
+    for step in range(2):
+        batch, views = material(step)
+        told = method(views, batch)
+        assert told.queue is not None and told.pair is not None
+        rows, ids = told.queue
+        expected = batch.content if step == 0 else material(0)[0].content
+        assert torch.equal(ids[:16], expected) and not rows.requires_grad
+        method.after_step()
+
+
+class Told(NTXent):
+    """Notes the progress that it is told."""
+
+    def __init__(self) -> None:
+        super().__init__(0.2)
+        self.heard: list[float] = []
+
+    def forward(self, embeddings: Sequence[Tensor], *args: Any) -> Result:
+        self.heard.append(self.progress)
+        return super().forward(embeddings, *args)
+
+
+def test_an_objective_is_told_how_much_of_the_training_is_done() -> None:
+    objective = Told()
+    method = SimCLR(DigitNet(8), objective)
+    method(*reversed(material()))
+    method.total_steps = 4
+    for _ in range(6):
+        method(*reversed(material()))
+        method.after_step()
+    assert objective.heard == [0.0, 0.0, 0.25, 0.5, 0.75, 1.0, 1.0]

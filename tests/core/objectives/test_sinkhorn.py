@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,6 +12,8 @@ from torch import Tensor
 
 from counterpoint.errors import ConfigError, ShapeError
 from counterpoint.objectives import sinkhorn
+
+module = importlib.import_module("counterpoint.objectives.sinkhorn")  # the package has the function by that name
 
 pytestmark = pytest.mark.unit
 
@@ -37,6 +41,29 @@ def test_log_domain_equals_the_direct_form(epsilon: float, iterations: int) -> N
     torch.testing.assert_close(
         sinkhorn(scores, epsilon, iterations), direct(scores, epsilon, iterations), rtol=1e-11, atol=1e-14
     )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("epsilon", [0.035, 0.05, 0.5])
+def test_powers_give_the_codes_of_the_log_domain(
+    dtype: torch.dtype, epsilon: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = cosines(40, 7).to(dtype)
+    by_powers = []
+    own = module._by_powers
+    monkeypatch.setattr(module, "_by_powers", lambda *a: by_powers.append(own(*a)) or by_powers[0])
+    quick = sinkhorn(scores, epsilon)
+    assert len(by_powers) == 1
+    monkeypatch.setattr(module, "_allows_powers", lambda codes: False)
+    tolerance = 1e-4 if dtype == torch.float32 else 1e-11
+    torch.testing.assert_close(quick, sinkhorn(scores, epsilon), rtol=tolerance, atol=1e-9)
+    assert len(by_powers) == 1
+
+
+def test_powers_are_not_taken_where_they_would_overflow() -> None:
+    assert not module._allows_powers(torch.tensor([[31.0]]))
+    assert module._allows_powers(torch.tensor([[29.0]]))
+    assert sinkhorn(torch.tensor([[1.0, -1.0], [-1.0, 1.0]]), 0.01).isfinite().all()
 
 
 @settings(max_examples=25, deadline=None)

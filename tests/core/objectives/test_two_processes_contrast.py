@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,21 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from counterpoint.errors import ShapeError
-from counterpoint.objectives import DCL, InfoNCE, NTXent, Objective, Result, Sigmoid, SupCon
+from counterpoint.objectives import (
+    CACR,
+    DCL,
+    FeatureTransform,
+    Hydra,
+    InfoNCE,
+    MoCHi,
+    NTXent,
+    Objective,
+    Result,
+    Sigmoid,
+    SupCon,
+)
+from counterpoint.objectives.core_tuning import CoreTuning, MixDraws, core_tuning_loss
+from counterpoint.objectives.supremix import SupReMix, sup_re_mix_loss
 
 pytestmark = pytest.mark.unit
 
@@ -66,6 +81,37 @@ def labelled_duplicates(objective: SupCon, views: list[Tensor], share: slice) ->
     return objective(views, IDS[share], queue(), labels=LABELS[share])
 
 
+def targeted(objective: SupReMix, views: list[Tensor], share: slice) -> Result:
+    """The anchors of a share with their own part of the drawn shares; alone, among themselves."""
+    drawn = torch.rand(VIEWS * BATCH, VIEWS * BATCH, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    mine = torch.arange(VIEWS * BATCH).view(VIEWS, BATCH)[:, share].flatten()
+    drawn = drawn[mine] if dist.is_initialized() else drawn[mine][:, mine]
+    targets = torch.tensor([3.0, 1.0, torch.nan, 2.0, 2.0, 5.0, 4.0, 3.0])[share]
+    temperature = objective.temperature()
+    return sup_re_mix_loss(views, IDS[share], targets=targets, temperature=temperature, max_triples=0, shares=drawn)
+
+
+def classified(objective: CoreTuning, views: list[Tensor], share: slice) -> Result:
+    """Partners from all ranks; alone, from the share."""
+    partner, shares = torch.tensor([5, 3, 6, 0, 2, 7, 1, 4]), torch.linspace(0.1, 0.9, BATCH, dtype=torch.float64)
+    if not dist.is_initialized():
+        partner = partner % (share.stop - share.start)
+    draws = MixDraws(partner[share], 0.9 + shares[share] / 10, shares[share])
+    classify = torch.eye(WIDTH, 3, dtype=torch.float64)
+    labels = torch.tensor([0, 1, 0, 2, 1, 0, 2, 0])[share]
+    call = partial(core_tuning_loss, views[0], labels, lambda rows: rows @ classify)
+    return call(pairing=objective.pairing, weight=objective.weight, temperature=0.3, draws=draws)
+
+
+# Each process draws mixtures of its own; of the hardest negative with itself, and with next to nothing of the anchor,
+# there is only one.
+ONE_MIXTURE = {"hardest": 1, "mixed": 3, "query_mixed": 2, "query_share": 1e-12}
+
+
+def paired(objective: Hydra, views: list[Tensor], share: slice) -> Result:
+    return objective(views, IDS[share], labels=LABELS[share])
+
+
 CASES: dict[str, tuple[Callable[[], Objective], Call]] = {
     "NTXent": (lambda: NTXent(0.3), two),
     "NTXent, three views": (lambda: NTXent(0.3, learnable_temperature=True), plain),
@@ -84,13 +130,35 @@ CASES: dict[str, tuple[Callable[[], Objective], Call]] = {
     "DCLW": (lambda: DCL(0.3, pos_weight="neg_vmf"), two),
     "DCLW, three views, gradient of the weight": (lambda: DCL(0.3, "neg_vmf", weight_gradient=True), plain),
     "DCL, queue only": (lambda: DCL(0.3, in_batch=False), queued),
+    "MoCHi": (lambda: MoCHi(0.3, **ONE_MIXTURE, learnable_temperature=True), two),
+    "MoCHi, three views, duplicates": (lambda: MoCHi(0.3, **ONE_MIXTURE), duplicates),
+    "MoCHi, duplicates, queue": (lambda: MoCHi(0.3, **ONE_MIXTURE, in_batch=True), queued_ids),
+    "MoCHi, queue only": (lambda: MoCHi(0.3, **ONE_MIXTURE), queued),
+    "feature transformation": (lambda: FeatureTransform(0.3, learnable_temperature=True), two),
+    "feature transformation, three views, duplicates": (lambda: FeatureTransform(0.3), duplicates),
+    "feature transformation, duplicates, queue": (lambda: FeatureTransform(0.3, in_batch=True), queued_ids),
+    "feature transformation, queue only": (lambda: FeatureTransform(0.3), queued),
     "SupCon, no labels": (lambda: SupCon(0.3), plain),
     "SupCon": (lambda: SupCon(0.3, learnable_temperature=True), labelled),
     "SupCon, duplicates, queue": (lambda: SupCon(0.3), labelled_duplicates),
+    "SupReMix, duplicates": (lambda: SupReMix(0.3, learnable_temperature=True), targeted),
+    "Core-tuning": (lambda: CoreTuning(weight=2.0), classified),
+    "Core-tuning, released": (lambda: CoreTuning(weight=2.0, pairing="released"), classified),
     "Sigmoid": (lambda: Sigmoid(0.3, bias=-2.0), two),
     "Sigmoid, three views, duplicates, queue": (lambda: Sigmoid(0.3, bias=-2.0), queued_ids),
+    "CACR, three views": (lambda: CACR(), plain),
+    "CACR, three views, duplicates, queue": (lambda: CACR(detach_weights=False), queued_ids),
+    "CACR, debiased": (lambda: CACR(debias=0.1, symmetric=False), duplicates),
+    "CACR, Gaussian": (lambda: CACR(cost="rbf", detach_weights=False), duplicates),
+    "CACR, Gaussian, plan": (lambda: CACR(cost="rbf"), queued_ids),
+    "CACR, cross-entropy": (lambda: CACR(5.0, 2.5, cost="info_nce"), plain),
+    "Hydra": (lambda: Hydra(2, WIDTH, "identical", norm=False), paired),
+    "Hydra, gates of each class": (
+        lambda: Hydra(2, WIDTH, "identical", "before", "product", norm=False, ungated=0.5, instance=0.5),
+        paired,
+    ),
 }
-COUPLED = [name for name in CASES if name not in ("MoCo v2", "MoCo v2, smoothed", "DCL, queue only")]
+COUPLED = [name for name in CASES if name not in ("MoCo v2", "MoCo v2, smoothed") and "queue only" not in name]
 
 
 def inputs(batch: int = BATCH) -> Tensor:

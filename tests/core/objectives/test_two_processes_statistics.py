@@ -25,10 +25,12 @@ from counterpoint.objectives import (
     NegativeCosine,
     Result,
     SelfDistillation,
+    SepCLR,
     SwappedPrediction,
     VICReg,
     sinkhorn,
 )
+from counterpoint.objectives.density import joint_entropy, uniformity
 
 pytestmark = pytest.mark.unit
 
@@ -90,8 +92,25 @@ def dino(embeddings: list[Tensor], teacher: list[Tensor], share: slice) -> tuple
     return objective(embeddings, teacher[:2]), {"centre": objective.centre, "step": objective.step}
 
 
+DUPLICATES = torch.tensor([1, 2, 3, 3, 1, 4, 5, 6])
+BACKGROUND = torch.tensor([True, True, False, True, False, False, False, True])  # three here, one there
+
+
+def densities(embeddings: list[Tensor], teacher: list[Tensor], share: slice) -> tuple[Result, dict[str, Tensor]]:
+    """One term that all processes compute alike, and one that is a mean over samples."""
+    alike = uniformity(embeddings[0], ids=DUPLICATES[share])
+    return Result(alike - joint_entropy(embeddings, ids=DUPLICATES[share])), {"uniformity": alike.detach()}
+
+
+def sepclr(embeddings: list[Tensor], teacher: list[Tensor], share: slice) -> tuple[Result, dict[str, Tensor]]:
+    objective = SepCLR(salient_weight=3, null_weight=2)
+    result = objective(embeddings, [e[:, :2] for e in embeddings], BACKGROUND[share], DUPLICATES[share])
+    return result, {name: result.parts[name] for name in ("salient", "null")}
+
+
 CASES: dict[str, Case] = {
-    case.__name__: case for case in (swav, swav_queue, cold_sinkhorn, cosine, barlow, barlow_three_views, vicreg, dino)
+    case.__name__: case
+    for case in (swav, swav_queue, cold_sinkhorn, cosine, barlow, barlow_three_views, vicreg, dino, densities, sepclr)
 }
 COUPLED = [name for name in CASES if name != "cosine"]
 

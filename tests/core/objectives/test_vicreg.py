@@ -128,16 +128,10 @@ def test_a_nan_is_not_swallowed() -> None:
     assert vicreg_loss([first, second]).loss.isnan()
 
 
-def test_ids_are_ignored_and_negatives_refused() -> None:
+def test_ids_are_ignored() -> None:
     pair = views()
     objective = VICReg()
     torch.testing.assert_close(objective(pair, ids=torch.zeros(7, dtype=torch.int64)).loss, objective(pair).loss)
-    with pytest.raises(
-        ConfigError, match=r"negatives: found a tensor; allowed: None: VICReg has no negatives\. Set the"
-    ):
-        objective(pair, negatives=torch.zeros(3, 4))
-    with pytest.raises(ConfigError, match=r"negatives: found a tensor"):
-        objective(pair, negative_ids=torch.zeros(3, dtype=torch.int64))
 
 
 def test_the_reduction_is_declared() -> None:

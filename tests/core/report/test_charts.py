@@ -129,7 +129,10 @@ def test_ridges_draw_each_epoch_with_both_kinds() -> None:
     both = [Histogram(10, e, pair, counts) for e in (0, 4) for pair in ("positive", "negative")]
     html = Ridges(both).__html__()
     assert html.count('class="area') == 4
-    assert "epoch 5: positives mean" in html
+    assert "epoch 5: positives mean" in html and "memory" not in html
+    queued = Ridges([*both, Histogram(10, 4, "queue", counts)]).__html__()
+    assert queued.count('class="area') == 5 and "key c3" in queued
+    assert re.search(r"negatives mean 0\.\d+, queue mean 0\.\d+", queued)
 
 
 @pytest.mark.parametrize(

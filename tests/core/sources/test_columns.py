@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from counterpoint.errors import DataError
-from counterpoint.sources.columns import classes, column, parts, plain
+from counterpoint.sources.columns import classes, column, parts, plain, target_of, targets
 
 pytestmark = pytest.mark.unit
 USUAL = ("path", "file_name")
@@ -48,3 +48,12 @@ def test_parts():
     assert parts(["train", "Val", "TEST"]).tolist() == [0, 1, 2]
     with pytest.raises(DataError, match=r"split: found 'dev' in the table; allowed: train, val, test"):
         parts(["train", "dev"])
+
+
+def test_targets_are_numbers_or_nothing():
+    found = targets([1, None, 2.5, ""])
+    assert found is not None and found.tolist()[::2] == [1, 2.5] and found[1::2].isnan().all()
+    assert [target_of(found, i) for i in range(4)] == [1, None, 2.5, None] and target_of(None, 0) is None
+    assert targets(["a", 1]) is None and targets([True]) is None and targets([None]) is None
+    with pytest.raises(DataError, match="target: found the value inf; allowed: finite numbers"):
+        targets([1.0, float("inf")])

@@ -141,3 +141,12 @@ def test_workers_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert workers_for(dataset, Settings(threads=5)) == 3
     assert workers_for(dataset, Settings(threads=8)) == 1
     assert workers_for(dataset, Settings(workers=0)) == 0
+
+
+def test_targets_go_with_their_samples() -> None:
+    batch = Digits("digits", count=12, damaged=5, ordered=True).batch(list(range(12)))
+    made = filled(batch, 12).to("cpu")
+    assert made.target.dtype == torch.float32 and len(made.target) == 12
+    assert made.target[:8].tolist() == made.label[:8].tolist() == [1, 2, 3, 4, 6, 7, 8, 9]
+    assert torch.equal(made.target[9:], batch.target[:3])
+    assert Digits("digits", count=12, ordered=True).batch([0]).target.isnan().all(), "unknown"

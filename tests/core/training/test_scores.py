@@ -11,6 +11,7 @@ import torch
 from counterpoint.errors import RunError
 from counterpoint.training.logs import MetricsLog
 from counterpoint.training.scores import BINS, ScoreCounts, read_scores
+from counterpoint.training.volatility import volatility
 
 pytestmark = pytest.mark.unit
 
@@ -52,6 +53,16 @@ def test_file_reads_back_resumes_and_is_not_doubled(tmp_path: Path) -> None:
     assert found[0].mean == pytest.approx(0.5, abs=1 / BINS)
     MetricsLog(tmp_path).rewind(12)
     assert [h.step for h in read_scores(tmp_path)] == [12, 12]
+
+
+def test_volatility_is_the_root_mean_square_of_the_last_changes() -> None:
+    points = [(20 * i, value) for i, value in enumerate([0.1, 0.4, 0.4, 0.2])]
+    found = volatility(points, window=2)
+    assert [step for step, _ in found] == [20, 40, 60]
+    expected = [0.3, (0.09 / 2) ** 0.5, (0.04 / 2) ** 0.5]
+    assert [value for _, value in found] == pytest.approx(expected)
+    assert volatility([(n, 0.5) for n in range(4)])[-1] == (3, 0.0)
+    assert volatility(points[:1]) == volatility([]) == []
 
 
 def test_no_epoch_yet_and_no_run(tmp_path: Path) -> None:

@@ -343,6 +343,15 @@ def test_a_run_that_only_measured_the_untrained_encoder_is_too_early(tmp_path: P
     assert str(diagnose(tmp_path)) == "Too early to say: 0 updates; a verdict takes 50."
 
 
+def test_a_loss_that_stays_is_no_chance_level_where_positives_come_apart(tmp_path: Path) -> None:
+    """MoCHi's loss rises when mixing starts, and stays near chance while positives and negatives part."""
+    stays = numbers(**{"train/loss": [5.2] * 20, "batch/negative_variance": 0.04})
+    held = diagnose(written(tmp_path / "flat", stays | {"batch/positive": curve(0.5)}))
+    assert held.state == "at chance" and "does not fall" in held.text
+    rising = curve([0.3 + 0.02 * i for i in range(20)])
+    assert diagnose(written(tmp_path / "apart", stays | {"batch/positive": rising})).state == "healthy"
+
+
 def test_the_verdict_needs_no_torch() -> None:
     code = "import sys, counterpoint.training.verdict; sys.exit('torch' in sys.modules or 'lightning' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

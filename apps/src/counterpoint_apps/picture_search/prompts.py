@@ -129,7 +129,7 @@ def labelled(run: Run, source: str | None, options: Mapping[str, Any], shots: in
     samples = open_samples(run, name, given, captions=False)
     pairs = samples.pairs
     if pairs.labels is None or pairs.classes is None:
-        todo = "Name the column: --label COLUMN"
+        todo = "Of a table name the column: --label COLUMN. A folder has a subfolder for each class."
         raise DataError(message("labels", f"none in {samples}", "a subfolder or a value for each class", todo))
     splits, every = pairs.splits(), np.asarray(pairs.labels)
     train = splits["train"][every[splits["train"]] >= 0]

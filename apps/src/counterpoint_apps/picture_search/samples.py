@@ -13,7 +13,7 @@ from PIL import Image
 from counterpoint.errors import ConfigError, DataError, message
 from counterpoint.parts import Dataset, content_id
 from counterpoint.run import Run
-from counterpoint.training.config import dataset_class
+from counterpoint.training.sources import dataset_class
 from counterpoint.types import Damaged, Sample
 from counterpoint_apps.pictures.answers import BETWEEN
 from counterpoint_apps.pictures.sources import Folder, Source, State, media_type

@@ -8,7 +8,9 @@
 `evaluation.cross_modal`  Recall@K between two modalities, both ways, with several right answers
 `evaluation.ranking`      full ranking for recommendation: Recall, NDCG, Precision, hit rate @K
 `evaluation.popularity`   the long tail of a ranking: groups, coverage, novelty, Gini
-`evaluation.clustering`   k-means against labels: NMI, ARI
+`evaluation.two_space`    probes of each factor from a common and a salient space, distance from the ideal
+`evaluation.clustering`   k-means against labels: NMI, ARI; how tight classes are
+`evaluation.regression`   errors and correlations of predicted numbers; least absolute error on frozen features
 `evaluation.geometry`     alignment, uniformity, RankMe, LiDAR, anisotropy, std, modality gap
 `evaluation.baselines`    raw input, principal components
 `evaluation.stats`        accuracies, confidence intervals, paired differences

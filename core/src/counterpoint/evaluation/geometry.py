@@ -13,9 +13,8 @@ from torch import Tensor
 
 from counterpoint.errors import ConfigError, ShapeError, message
 from counterpoint.evaluation import _check
-
-_ROWS = 1024
-"""Rows per tile of the N x N sums."""
+from counterpoint.objectives import density
+from counterpoint.objectives.kernel import Pairs
 
 
 def alignment(a: Tensor, b: Tensor, alpha: float = 2.0) -> float:
@@ -37,7 +36,7 @@ def alignment(a: Tensor, b: Tensor, alpha: float = 2.0) -> float:
     b = _check.features("b", b, dim=a.shape[1], dtype=torch.float64)
     _check.same_rows(a, b)
     _check.positive("alpha", alpha)
-    return float((_check.unit(a) - _check.unit(b)).norm(dim=1).pow(alpha).mean())
+    return float(density.alignment(_check.unit(a), _check.unit(b), alpha))
 
 
 def uniformity(z: Tensor, t: float = 2.0, limit: int = 5000, seed: int = 0) -> float:
@@ -60,13 +59,10 @@ def uniformity(z: Tensor, t: float = 2.0, limit: int = 5000, seed: int = 0) -> f
     _check.rows("z", z, 2, "Uniformity is a mean over pairs.")
     _check.positive("t", t)
     _check.at_least("limit", limit, 2)
-    z = _check.unit(subsample(z, limit, seed))
-    count, total = len(z), 0.0
-    for start in range(0, count, _ROWS):
-        # rows of the tile against those from the tile on: the strict upper triangle, each pair once
-        cosine = (z[start : start + _ROWS] @ z[start:].T).clamp_(max=1.0)
-        total += float((cosine.double() - 1).mul_(2 * t).exp_().triu_(diagonal=1).sum())
-    return math.log(total / (count * (count - 1) / 2))
+    z = _check.unit(subsample(z, limit, seed)).double()
+    rows = torch.arange(len(z), device=z.device)
+    sums = density.log_gaussian_sums(z, z, t, Pairs(rows=(rows, rows)))
+    return float(sums.logsumexp(dim=0)) - math.log(len(z) * (len(z) - 1))
 
 
 def modality_gap(a: Tensor, b: Tensor) -> float:

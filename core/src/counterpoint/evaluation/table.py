@@ -13,11 +13,12 @@ from rich.table import Table
 
 Rows = Mapping[str, Mapping[str, float]]
 
-_ACCURACY = re.compile(r"^(knn|linear|fewshot|fraction|zero_shot@1(\[|$)|recall@1(\[|$))")
+_ACCURACY = re.compile(r"^(accuracy|balanced_accuracy|knn|linear|fewshot|fraction|zero_shot@1(\[|$)|recall@1(\[|$))")
 _BETTER = re.compile(
     r"^(knn|linear|fewshot|fraction|recall@|true_recall@|map|r_precision|mrr|nmi|ari|view_recall@"
-    r"|ndcg@|precision@|hit@|micro_recall@|zero_shot@)(?!.*\bci\b)"
+    r"|ndcg@|precision@|hit@|micro_recall@|zero_shot@|accuracy|balanced_accuracy|r2|pearson|spearman)(?!.*\bci\b)"
 )
+_LESS = re.compile(r"^(mae|rmse|gmae|scatter_ratio)")
 _COUNTS = ("queries", "images", "texts")
 NONE = "–"
 CHANCE = "chance"
@@ -97,7 +98,8 @@ def _lines(rows: Rows, bold: str) -> list[list[str]]:
         values = {name: row.get(metric, math.nan) for name, row in rows.items()}
         known = [v for name, v in values.items() if name != CHANCE and not math.isnan(v)]
         # several encoders that round to the same best are all best; one encoder alone is not
-        best = _text(max(known), metric) if compared(metric) and len(known) > 1 else None
+        pick = max if compared(metric) else min if _LESS.match(metric) else None
+        best = _text(pick(known), metric) if pick is not None and len(known) > 1 else None
         cells = []
         for name, value in values.items():
             shown, half = _text(value, metric), rows[name].get(f"{metric[:-1]},ci]")

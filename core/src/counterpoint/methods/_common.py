@@ -1,16 +1,15 @@
-"""What the methods share: heads from factories, objectives of the right kind, views in the right order."""
+"""What the methods share: heads from factories, directions of a loss, views in the right order."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from counterpoint import objectives
-from counterpoint.errors import ConfigError, ShapeError, message
-from counterpoint.objectives import Objective, Result
+from counterpoint.errors import ShapeError, message
+from counterpoint.objectives import Result
+from counterpoint.objectives.base import Parts
 from counterpoint.types import View
 
 
@@ -27,31 +26,11 @@ def width(module: nn.Module, in_dim: int) -> int:
     return found
 
 
-def takes(objective: Objective, argument: str) -> bool:
-    """Whether the objective can be called with this argument."""
-    return argument in inspect.signature(objective.forward).parameters
-
-
-def require(method: nn.Module, objective: Objective, *arguments: str) -> None:
-    """Refuse an objective of another kind: the kind is what an objective is called with.
-
-    Raises:
-        ConfigError: it does not take all of ``arguments``.
-    """
-    if all(takes(objective, argument) for argument in arguments):
-        return
-    known = [getattr(objectives, name) for name in objectives.__all__]
-    kinds = [k for k in known if isinstance(k, type) and issubclass(k, Objective) and k is not Objective]
-    fit = [k.__name__ for k in kinds if all(a in inspect.signature(k.forward).parameters for a in arguments)]
-    allowed = f"one that is called with {' and '.join(arguments)} ({', '.join(sorted(fit))}, …)"
-    raise ConfigError(message(f"{type(method).__name__}: objective", type(objective).__name__, allowed))
-
-
 def mean(results: Sequence[Result]) -> Result:
-    """Mean loss and mean parts of several directions."""
+    """Mean loss and mean parts of several directions; the parts when one is read."""
     loss = torch.stack([result.loss for result in results]).mean()
-    parts = {name: torch.stack([result.parts[name] for result in results]).mean() for name in results[0].parts}
-    return Result(loss, parts)
+    told = [result.parts for result in results]
+    return Result(loss, Parts(lambda: {name: torch.stack([parts[name] for parts in told]).mean() for name in told[0]}))
 
 
 def global_views(method: nn.Module, views: Sequence[View]) -> int:

@@ -22,14 +22,17 @@ from dataclasses import fields, replace
 from typing import Any, ClassVar
 
 import lightning
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from counterpoint.errors import ConfigError, ShapeError, message
 from counterpoint.nn import rows
 from counterpoint.nn.chunks import encode_in_chunks
+from counterpoint.objectives import Objective
 from counterpoint.objectives.gather import world_size
-from counterpoint.parts import Encoder
+from counterpoint.parts import Dataset, Encoder
+from counterpoint.plugin import abilities
 from counterpoint.types import Batch, Encoding, Step, View
 
 HeadFactory = Callable[[int], nn.Module]
@@ -42,6 +45,9 @@ class Method(lightning.LightningModule, ABC):
         needs: capabilities that the encoder must have.
         min_views: views that a batch must bring.
         head_per_tower: whether towers of several widths are welcome, each with a head of its own.
+        contrasted: whether it learns from a background and targets, two sources instead of one.
+        calls_with: arguments that it calls its objective with, by which it tells who fits; none: there is no choice.
+        supervised: whether an objective that takes the samples' labels or targets gets them.
         encoder: what is learnt and kept; heads are thrown away.
         micro_batch: samples through the encoder at once (gradient caching), or None for all.
         total_steps: length of the training, for schedules; the trainer sets it. 0: unknown, schedules stay at their
@@ -57,6 +63,9 @@ class Method(lightning.LightningModule, ABC):
     needs: ClassVar[frozenset[str]] = frozenset()
     min_views: ClassVar[int] = 2
     head_per_tower: ClassVar[bool] = False
+    contrasted: ClassVar[bool] = False
+    calls_with: ClassVar[tuple[str, ...]] = ()
+    supervised: ClassVar[bool] = False
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
@@ -70,7 +79,7 @@ class Method(lightning.LightningModule, ABC):
         self.steps: Tensor
 
     def _check_encoder(self, encoder: Encoder) -> None:
-        name, missing = type(self).__name__, self.needs - encoder.capabilities
+        name, missing = type(self).__name__, self.needs - abilities(encoder.capabilities, encoder.transductive)
         if missing:
             wanted, has = (", ".join(sorted(names)) or "none" for names in (missing, encoder.capabilities))
             raise ConfigError(f"{name} needs {wanted}, which {type(encoder).__name__} does not have (it has: {has})")
@@ -80,6 +89,18 @@ class Method(lightning.LightningModule, ABC):
             raise ConfigError(
                 message(f"{name}: encoder", f"towers of unequal width ({widths})", "one width", "Or use Pair.")
             )
+
+    @classmethod
+    def saved(cls, encoder: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+        """What a saved run says of its encoder, from what the configuration says of it: ``class_path``, ``init_args``.
+
+        Override where the method's encoder is made of the one that it is given.
+
+        Args:
+            encoder: how the configuration describes the encoder that the method is given.
+            settings: the method's own arguments there.
+        """
+        return encoder
 
     @abstractmethod
     def step(self, views: list[View], batch: Batch) -> Step:
@@ -91,11 +112,31 @@ class Method(lightning.LightningModule, ABC):
         """
 
     def forward(self, views: list[View], batch: Batch) -> Step:
-        """Check the views, take the `step`, and keep what it told as ``last_step`` (without the graph)."""
+        """Check the views, take the `step`, and keep what it told as ``last_step`` (without the graph).
+
+        Every objective is told how much of the training is done (0 where its length is unknown).
+        """
         self.check(views, batch)
+        progress = min(1.0, int(self.steps) / self.total_steps) if self.total_steps else 0.0
+        for module in self.modules():
+            if isinstance(module, Objective):
+                module.progress = progress
         step = self.step(views, batch)
         self.last_step = replace(step, loss=step.loss.detach())
         return step
+
+    def prepare(self, dataset: Dataset, indices: np.ndarray) -> None:
+        """Make what the data decides, before the training: heads for its classes. Override where there is such.
+
+        Args:
+            dataset: samples.
+            indices: ``(N,)`` positions of those that are trained on.
+        """
+
+    @property
+    def kept(self) -> nn.Module:
+        """What a run keeps of its best epoch: the encoder; override where a head is of use as well."""
+        return self.encoder
 
     def after_backward(self) -> None:
         """Between backward and the optimiser's step: drop gradients of what is frozen."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import ClassVar
 
-from counterpoint.methods._common import detached, mean, require, width
+from counterpoint.methods._common import detached, mean, width
 from counterpoint.methods.base import HeadFactory
+from counterpoint.methods.fit import require
 from counterpoint.methods.momentum import MomentumMethod
 from counterpoint.nn.heads import Predictor, Projector
 from counterpoint.objectives import NegativeCosine, Objective
@@ -31,6 +33,8 @@ class BYOL(MomentumMethod):
     Source: Grill et al. 2020 (arXiv 2006.07733).
     """
 
+    calls_with: ClassVar[tuple[str, ...]] = ("predictions", "targets")
+
     def __init__(
         self,
         encoder: Encoder,
@@ -42,7 +46,7 @@ class BYOL(MomentumMethod):
         super().__init__(encoder, projector or partial(Projector, hidden_dim=512), momentum, 1.0)
         self.predictor = (predictor or Predictor)(width(self.projector, encoder.dim))
         self.objective = NegativeCosine() if objective is None else objective
-        require(self, self.objective, "predictions", "targets")
+        require(self, self.objective)
 
     def step(self, views: list[View], batch: Batch) -> Step:
         """Predict each view's target from the other view."""

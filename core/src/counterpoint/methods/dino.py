@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from counterpoint.methods._common import detached, global_views, width
 from counterpoint.methods.base import HeadFactory
+from counterpoint.methods.fit import require
 from counterpoint.methods.momentum import MomentumMethod
 from counterpoint.nn.heads import DINOHead
 from counterpoint.objectives import SelfDistillation
@@ -24,10 +27,12 @@ class DINO(MomentumMethod):
         freeze_share: share of the training during which the head's last layer stands still (paper: one epoch).
 
     Raises:
-        ConfigError: a momentum out of its range.
+        ConfigError: an objective that does not compare a student with a teacher, or a momentum out of its range.
 
     Source: Caron et al. 2021 (arXiv 2104.14294).
     """
+
+    calls_with: ClassVar[tuple[str, ...]] = ("student", "teacher")
 
     def __init__(
         self,
@@ -40,6 +45,7 @@ class DINO(MomentumMethod):
         super().__init__(encoder, projector or DINOHead, momentum, 1.0)
         outputs = width(self.projector, encoder.dim)
         self.objective = SelfDistillation(outputs) if objective is None else objective
+        require(self, self.objective)
         self.freeze_share = freeze_share
         self._teacher: list[Tensor] = []
 

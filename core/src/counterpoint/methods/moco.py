@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import ClassVar
 
 from torch import Tensor
 from torch.nn import functional as F
 
-from counterpoint.methods._common import detached, mean, require, width
+from counterpoint.methods._common import detached, mean, width
 from counterpoint.methods.base import HeadFactory
+from counterpoint.methods.fit import require, supervision
 from counterpoint.methods.momentum import MomentumMethod
 from counterpoint.nn.heads import Predictor, Projector
 from counterpoint.nn.queue import Queue
@@ -42,6 +44,8 @@ class MoCo(MomentumMethod):
     Source: He et al. 2020 (arXiv 1911.05722); Chen et al. 2020 (2003.04297).
     """
 
+    calls_with: ClassVar[tuple[str, ...]] = ("embeddings", "negatives", "negative_ids")
+
     def __init__(
         self,
         encoder: Encoder,
@@ -54,7 +58,7 @@ class MoCo(MomentumMethod):
         super().__init__(encoder, projector or partial(Projector, hidden_dim=256), momentum, momentum)
         if objective is None:
             objective = InfoNCE(temperature=0.2, symmetric=False, in_batch=False)
-        require(self, objective, "embeddings", "negatives", "negative_ids")
+        require(self, objective)
         self.objective = objective
         self.queue = Queue(queue_size, width(self.projector, encoder.dim))
         self.symmetric = symmetric
@@ -64,12 +68,12 @@ class MoCo(MomentumMethod):
         """Query against key and queue."""
         queries, keys = self._queries_and_keys(views[:2])
         results = []
-        for query, key in zip(queries, keys):
-            rows, ids = self._negatives(key, batch.content)
+        negatives = [self._negatives(key, batch.content) for key in keys]
+        for query, key, (rows, ids) in zip(queries, keys, negatives):
             results.append(self.objective((query, key), batch.content, negatives=rows, negative_ids=ids))
         self._keys = (keys, batch.content)
         result, chance = mean(results), self.objective.chance(self.global_rows(batch))
-        return Step(result.loss, result.parts, detached(queries[0], keys[0]), chance)
+        return Step(result.loss, result.parts, detached(queries[0], keys[0]), chance, negatives[0])
 
     def _queries_and_keys(self, views: list[View]) -> tuple[list[Tensor], list[Tensor]]:
         """Queries and, in the order of the queries, the unit keys of the other view."""
@@ -110,6 +114,9 @@ class MoCoV3(MomentumMethod):
     Source: Chen et al. 2021 (arXiv 2104.02057), algorithm 1.
     """
 
+    calls_with: ClassVar[tuple[str, ...]] = ("embeddings",)
+    supervised: ClassVar[bool] = True
+
     def __init__(
         self,
         encoder: Encoder,
@@ -122,12 +129,13 @@ class MoCoV3(MomentumMethod):
         super().__init__(encoder, projector or default, momentum, 1.0)
         self.predictor = (predictor or Predictor)(width(self.projector, encoder.dim))
         self.objective = InfoNCE(temperature=0.2, symmetric=False) if objective is None else objective
-        require(self, self.objective, "embeddings")
+        require(self, self.objective)
 
     def step(self, views: list[View], batch: Batch) -> Step:
         """Predicted queries against the batch's keys."""
         queries = [self.predictor(z) for z in self.project(views[:2])]
         keys = self.project_twin(views[:2])
-        result = mean([self.objective((queries[a], keys[1 - a]), batch.content) for a in (0, 1)])
+        known = supervision(self.objective, batch)
+        result = mean([self.objective((queries[a], keys[1 - a]), batch.content, **known) for a in (0, 1)])
         chance = self.objective.chance(self.global_rows(batch))
         return Step(result.loss, result.parts, detached(queries[0], queries[1]), chance)

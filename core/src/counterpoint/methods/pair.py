@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from counterpoint.errors import ConfigError, ShapeError, message
-from counterpoint.methods._common import detached, require
+from counterpoint.methods._common import detached
 from counterpoint.methods.base import HeadFactory, Method
+from counterpoint.methods.fit import require, supervision
 from counterpoint.nn.heads import Projector
-from counterpoint.objectives import InfoNCE, Objective
+from counterpoint.objectives import InfoNCE, Objective, Result
 from counterpoint.parts import Encoder
 from counterpoint.types import Batch, Step, View
 
@@ -33,6 +35,8 @@ class Pair(Method):
 
     needs = frozenset({"modalities"})
     head_per_tower = True
+    calls_with: ClassVar[tuple[str, ...]] = ("embeddings",)
+    supervised: ClassVar[bool] = True
 
     def __init__(
         self, encoder: Encoder, objective: Objective | None = None, projector: HeadFactory | None = None
@@ -40,7 +44,7 @@ class Pair(Method):
         super().__init__(encoder)
         if objective is None:
             objective = InfoNCE(temperature=0.07, learnable_temperature=True)
-        require(self, objective, "embeddings")
+        require(self, objective)
         self.objective = objective
         dims: dict[str, int] = getattr(encoder, "dims", {})
         if len(dims) < 2:
@@ -58,8 +62,14 @@ class Pair(Method):
         """
         first = [same[0] for same in self.by_modality(views).values()]
         a, b = (self.project(view, pooled) for view, pooled in zip(first, self.pooled(first)))
-        result = self.objective((a, b), batch.content)
+        result = self.compare(a, b, batch)
         return Step(result.loss, result.parts, detached(a, b), self.objective.chance(self.global_rows(batch)))
+
+    def compare(self, a: Tensor, b: Tensor, batch: Batch, objective: Objective | None = None) -> Result:
+        """The loss between the two modalities' embeddings ``(B, D)``; by another objective than ``self.objective``."""
+        chosen = self.objective if objective is None else objective
+        result: Result = chosen((a, b), batch.content, **supervision(chosen, batch))
+        return result
 
     def by_modality(self, views: list[View]) -> dict[str, list[View]]:
         """The views of each of the two modalities, in their order.

@@ -7,6 +7,12 @@ from __future__ import annotations
 
 from counterpoint.plugin import Part
 
+FINE_TUNING: dict[str, Part] = {
+    "classify": Part("counterpoint.methods.finetune:Classify", "classes from labels, by an encoder that has learnt"),
+    "regress": Part("counterpoint.methods.finetune:Regress", "numbers from targets, by an encoder that has learnt"),
+}
+"""Tasks that ``counterpoint finetune`` teaches a run's encoder: methods that need labels or targets."""
+
 METHODS: dict[str, Part] = {
     "simclr": Part("counterpoint.methods.simclr:SimCLR", "two views attract, the rest of the batch repels (NT-Xent)"),
     "moco": Part("counterpoint.methods.moco:MoCo", "a momentum encoder and a queue of negatives (v2)"),
@@ -23,5 +29,10 @@ METHODS: dict[str, Part] = {
         "counterpoint.methods.pair:Pair",
         "two modalities, symmetric InfoNCE with learnt temperature (CLIP)",
         capabilities=frozenset({"modalities"}),
+    ),
+    "sepclr": Part(
+        "counterpoint.methods.sepclr:SepCLR",
+        "what a background and targets have in common, and what only the targets have",
+        capabilities=frozenset({"inductive", "unimodal"}),
     ),
 }

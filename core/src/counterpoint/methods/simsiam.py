@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import ClassVar
 
-from counterpoint.methods._common import detached, mean, require, width
+from counterpoint.methods._common import detached, mean, width
 from counterpoint.methods.base import HeadFactory, Method
+from counterpoint.methods.fit import require
 from counterpoint.nn.heads import Predictor, Projector
 from counterpoint.objectives import NegativeCosine, Objective
 from counterpoint.parts import Encoder
@@ -29,6 +31,8 @@ class SimSiam(Method):
     Source: Chen & He 2021 (arXiv 2011.10566).
     """
 
+    calls_with: ClassVar[tuple[str, ...]] = ("predictions", "targets")
+
     def __init__(
         self,
         encoder: Encoder,
@@ -42,7 +46,7 @@ class SimSiam(Method):
         out_dim = width(self.projector, encoder.dim)
         self.predictor = (predictor or partial(Predictor, hidden_dim=max(1, out_dim // 4)))(out_dim)
         self.objective = NegativeCosine(normalisation="simsiam") if objective is None else objective
-        require(self, self.objective, "predictions", "targets")
+        require(self, self.objective)
 
     def step(self, views: list[View], batch: Batch) -> Step:
         """Mean of both directions."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from counterpoint.errors import ConfigError, ShapeError, message
-from counterpoint.methods._common import global_views, require, width
+from counterpoint.methods._common import global_views, width
 from counterpoint.methods.base import HeadFactory, Method
+from counterpoint.methods.fit import require
 from counterpoint.nn.heads import Projector
 from counterpoint.nn.prototypes import Prototypes
 from counterpoint.nn.queue import Queue
@@ -46,6 +48,8 @@ class SwAV(Method):
     Source: Caron et al. 2020 (arXiv 2006.09882) and the released code.
     """
 
+    calls_with: ClassVar[tuple[str, ...]] = ("scores", "assign", "queue_scores")
+
     def __init__(
         self,
         encoder: Encoder,
@@ -63,7 +67,7 @@ class SwAV(Method):
         dim = width(self.projector, encoder.dim)
         self.prototypes = Prototypes(dim, prototypes)
         self.objective = SwappedPrediction() if objective is None else objective
-        require(self, self.objective, "scores", "assign", "queue_scores")
+        require(self, self.objective)
         self.freeze_share, self.queue_after = freeze_share, queue_after
         self.queues = nn.ModuleList([Queue(queue_size, dim) for _ in range(2 if queue_size else 0)])
         self._embeddings: list[Tensor] = []

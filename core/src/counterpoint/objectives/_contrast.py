@@ -1,4 +1,4 @@
-"""What InfoNCE, NT-Xent and DCL share: from positives and negatives' log-sum-exps to the loss; options; temperature."""
+"""What InfoNCE and its kin share: from positives and negatives' log-sum-exps to the loss; options; temperature."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ def contrast(
     temperature: float | Tensor,
     options: Options,
     collect: Negatives,
-    cross: bool,
+    cross: bool | None,
 ) -> Result:
-    """The loss of any of the three.
+    """The loss of any of them.
 
     Args:
         embeddings: views, see `info_nce_loss`; likewise ids, negatives, negative_ids, temperature.
@@ -80,10 +80,11 @@ def contrast(
         options: the rest.
         collect: how to sum over the negatives: returns their log-sum-exps, ``(ordered pairs, B)``.
         cross: whether they come from the positive's view only; `collect` knows that by itself, the short way does not.
+            None: there is no short way.
     """
     scale = as_scale(temperature)
     result = None
-    if negatives is None and negative_ids is None and len(embeddings) == 2:
+    if cross is not None and negatives is None and negative_ids is None and len(embeddings) == 2:
         result = _small_step(embeddings, ids, scale, options, cross)
     if result is None:
         rows = prepare(embeddings, ids, negatives, negative_ids, options.in_batch)
@@ -134,7 +135,21 @@ def with_queue(rows: Rows, anchors: Tensor, negative: Tensor | None, scale: floa
         return negative
     pairs = rows.queue_pairs(len(anchors) // rows.size)
     queue = kernel.logsumexp(anchors, rows.queue, scale, pairs=pairs, bound=bound(scale))
-    return queue if negative is None else torch.logaddexp(negative, queue)
+    return queue if negative is None else join([negative, queue])
+
+
+def join(sums: Sequence[Tensor]) -> Tensor:
+    """Log-sum-exp over log-sum-exps of one shape; where all are empty (-inf), so is it, and it takes no gradient.
+
+    (Torch's own functions have a gradient there that is no number.)
+    """
+    if len(sums) == 1:
+        return sums[0]
+    stacked = torch.stack(list(sums))
+    top = stacked.detach().amax(dim=0)
+    empty = top == -math.inf
+    total = (stacked - top.masked_fill(empty, 0.0)).exp().sum(dim=0)
+    return (total.masked_fill(empty, 1.0).log() + top).masked_fill(empty, -math.inf)
 
 
 def bound(scale: float | Tensor) -> float:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from counterpoint.objectives._tiles import number
 
-_EXACT = 50.0  # from here on log(1 + e^x) is x to the last digit of a float64
+EXACT = 50.0  # from here on log(1 + e^x) is x to the last digit of a float64
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def head_value(cosine: Tensor, negative: Tensor, scale: float, decoupled: bool, 
     q = torch.sigmoid(margin)
     value, slope = margin, q
     if not decoupled:
-        value = F.softplus(margin, threshold=_EXACT)
+        value = F.softplus(margin, threshold=EXACT)
     if weight is not None:
         value = value + (1.0 - weight) * (cosine * scale)
     if decoupled:

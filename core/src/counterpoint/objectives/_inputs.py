@@ -68,3 +68,13 @@ def check_at_least(argument: str, value: float, bound: float = 0.0) -> None:
     """
     if not value >= bound:
         raise ConfigError(message(argument, value, f"a number of at least {bound:g}"))
+
+
+def check_choice(argument: str, value: object, known: Sequence[object]) -> None:
+    """Refuse what is not among the known values.
+
+    Raises:
+        ConfigError: ``value`` is another.
+    """
+    if value not in known:
+        raise ConfigError(message(argument, repr(value), " or ".join(map(repr, known))))

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from counterpoint.objectives._tiles import INF, Grid, PairWeight, Scratch, add_log_weight, number
+from counterpoint.objectives._tiles import INF, Grid, PairWeight, Scratch, Watch, add_log_weight, number
 
 LOG2E = math.log2(math.e)
 FAST = {torch.float32: 40.0, torch.float64: 300.0}  # e^±40 and sums of 10^20 such terms are normal float32 numbers
@@ -35,12 +35,14 @@ class Job:
         both: also the log-sum-exp of each column.
         fast: the logits are small, see the module's docstring.
         weight: log weights of the pairs, or None.
+        watch: sees each block of whole rows on the way forward, or None.
     """
 
     grid: Grid
     both: bool
     fast: bool
     weight: Tensor | PairWeight | None
+    watch: Watch | None = None
 
 
 class LogSumExp(torch.autograd.Function):
@@ -86,7 +88,7 @@ def _attends(needs: Sequence[bool], job: Job) -> bool:
     return only_anchors and job.fast and not job.both and not job.grid.triangle and not job.grid.single
 
 
-def _logits(
+def tile_logits(
     out: Tensor, anchors: Tensor, candidates: Tensor, scale: float, job: Job, rows: slice, cols: slice
 ) -> Tensor:
     """This tile's logits in base 2, left-out pairs at -inf."""
@@ -109,7 +111,9 @@ def _forward(
     scratch = Scratch(grid, anchors)
     tile = None
     for rows, cols in grid:
-        tile = _logits(scratch.tile(rows, cols), anchors, candidates, scale, job, rows, cols)
+        tile = tile_logits(scratch.tile(rows, cols), anchors, candidates, scale, job, rows, cols)
+        if job.watch is not None:
+            job.watch(tile, rows)
         if job.fast:
             tile.exp2_()
         add(row[rows], tile, 1)
@@ -134,6 +138,8 @@ def _forward_whole(
     grid = job.grid
     tile = torch.mm(anchors * (scale * LOG2E), candidates.t())
     grid.leave_out(tile, slice(0, grid.n), slice(0, grid.m))
+    if job.watch is not None:
+        job.watch(tile, slice(0, grid.n))
     tile.exp2_()
     return tile.sum(1), tile.sum(0) if job.both else None, tile if any(needs) else None, None
 
@@ -163,7 +169,7 @@ def _backward(
     grad_c = None if grid.triangle else torch.zeros_like(candidates)
     scratch, other = Scratch(grid, anchors), Scratch(grid, anchors)
     for rows, cols in grid:
-        tile = _logits(scratch.tile(rows, cols), anchors, candidates, scale, job, rows, cols)
+        tile = tile_logits(scratch.tile(rows, cols), anchors, candidates, scale, job, rows, cols)
         if job.fast:
             tile.exp2_()
         weights = weigh(tile, other.tile(rows, cols), rows, cols)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -79,13 +79,14 @@ def prepare(
     negatives: Tensor | None,
     negative_ids: Tensor | None,
     in_batch: bool = True,
+    least: int = 2,
 ) -> Rows:
-    """Check, normalise, and (``in_batch``) gather.
+    """Check (``least`` views or more), normalise, and (``in_batch``) gather.
 
     Raises:
         ShapeError: inputs that do not fit, or no negative at all.
     """
-    check(embeddings, ids, negatives, negative_ids)
+    check(embeddings, ids, negatives, negative_ids, least)
     size = embeddings[0].shape[0]
     joined, views = _unit_views(embeddings)
     share = in_batch and world_size() > 1
@@ -117,14 +118,18 @@ def _gather_views(views: Sequence[Tensor]) -> Sequence[Tensor]:
 
 
 def check(
-    embeddings: Sequence[Tensor], ids: Tensor | None, negatives: Tensor | None, negative_ids: Tensor | None
+    embeddings: Sequence[Tensor],
+    ids: Tensor | None,
+    negatives: Tensor | None,
+    negative_ids: Tensor | None,
+    least: int = 2,
 ) -> None:
     """Shapes and types of the inputs.
 
     Raises:
         ShapeError: naming the argument, what was found and what is allowed.
     """
-    check_views("embeddings", embeddings)
+    check_views("embeddings", embeddings, least)
     first = tuple(embeddings[0].shape)
     check_ids("ids", ids, first[0])
     if negatives is not None and (negatives.dim() != 2 or negatives.shape[1] != first[1] or not len(negatives)):
@@ -151,6 +156,12 @@ def check_ids(name: str, ids: Tensor | None, size: int) -> None:
 
 
 def check_finite(loss: Tensor, embeddings: Sequence[Tensor], negatives: Tensor | None) -> None:
+    """`check_finite_rows` of views and a queue."""
+    named = {f"embeddings[{n}]": rows for n, rows in enumerate(embeddings)}
+    check_finite_rows(loss, named if negatives is None else {**named, "negatives": negatives})
+
+
+def check_finite_rows(loss: Tensor, named: Mapping[str, Tensor]) -> None:
     """Looks at the inputs only when the loss is not finite, so that it costs nothing in a healthy step.
 
     Raises:
@@ -158,10 +169,17 @@ def check_finite(loss: Tensor, embeddings: Sequence[Tensor], negatives: Tensor |
     """
     if math.isfinite(float(loss.detach())):
         return
-    named: list[tuple[str, Tensor]] = [(f"embeddings[{n}]", rows) for n, rows in enumerate(embeddings)]
-    if negatives is not None:
-        named.append(("negatives", negatives))
-    for name, rows in named:
+    name_broken_rows(named)
+
+
+def name_broken_rows(named: Mapping[str, Tensor]) -> None:
+    """Say which rows make a loss that is not finite.
+
+    Raises:
+        ShapeError: naming the argument and the rows that are NaN or infinite; the first argument, if none is here but
+            there are other ranks.
+    """
+    for name, rows in named.items():
         bad = (~torch.isfinite(rows.detach()).all(dim=1)).nonzero().flatten().tolist()
         if bad:
             listed = ", ".join(map(str, bad[:8])) + (", …" if len(bad) > 8 else "")
@@ -169,7 +187,8 @@ def check_finite(loss: Tensor, embeddings: Sequence[Tensor], negatives: Tensor |
             todo = "Look at these samples, or lower the learning rate."
             raise ShapeError(message(name, found, "finite values", todo))
     if world_size() > 1:
-        raise ShapeError(message("embeddings", "NaN or infinity on another rank", "finite values", "See its message."))
+        first = next(iter(named)).partition("[")[0]
+        raise ShapeError(message(first, "NaN or infinity on another rank", "finite values", "See its message."))
 
 
 def as_scale(temperature: float | Tensor) -> float | Tensor:

@@ -13,6 +13,7 @@ SMALL = (
     1 << 20
 )  # up to this many pairs a whole step is one function (see `_small`), with a few more matrices of that size
 CPU_TILE = 512  # 512 x 512 float32 = 1 MiB: the tile stays in a core's second-level cache
+CPU_BLOCK = 1 << 21  # pairs of a block of whole rows: fewer rows would read the candidates too often
 DEVICE_TILE = 4096  # elsewhere a launch costs more than the memory of a larger tile
 LISTED = 1 << 16  # from here on a sorted list of the left-out pairs beats comparing keys
 INF = float("inf")
@@ -43,13 +44,20 @@ def number(value: float | Tensor) -> float:
     return float(value.detach()) if isinstance(value, Tensor) else value
 
 
-def tile_shape(n: int, m: int, tile: int | None, device: torch.device) -> tuple[int, int]:
+def tile_shape(n: int, m: int, tile: int | None, device: torch.device, whole_rows: bool = False) -> tuple[int, int]:
     """Rows and columns of a tile: the caller's ``tile``, or what suits the size and the device."""
+    if whole_rows:
+        return min(tile or row_block(m, device), max(n, 1)), max(m, 1)
     if tile is None:
         if n * m <= WHOLE:
             return max(n, 1), max(m, 1)
         tile = CPU_TILE if device.type == "cpu" else DEVICE_TILE
     return min(tile, max(n, 1)), min(tile, max(m, 1))
+
+
+def row_block(m: int, device: torch.device) -> int:
+    """Rows of a block that has all ``m`` columns, for what must see a whole row at once."""
+    return max(1, (CPU_BLOCK if device.type == "cpu" else DEVICE_TILE * DEVICE_TILE) // max(m, 1))
 
 
 def blocks(n: int, size: int) -> list[slice]:
@@ -178,6 +186,7 @@ class Scratch:
 
 
 PairWeight = Callable[[Tensor, Tensor], Tensor]
+Watch = Callable[[Tensor, slice], None]
 
 
 def add_log_weight(logits: Tensor, weight: Tensor | PairWeight, rows: slice, cols: slice, unit: float) -> None:

@@ -14,9 +14,13 @@ _SHORTEST = 1e-12
 
 def unit_forward(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Unit rows, and 1 / length (0 where a row is too short to have a direction)."""
-    length: Tensor = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
-    inverse = torch.threshold(length, _SHORTEST, math.inf).reciprocal_()  # a NaN stays one
+    inverse = inverse_length(torch.linalg.vector_norm(rows, dim=-1, keepdim=True))
     return rows * inverse, inverse
+
+
+def inverse_length(length: Tensor) -> Tensor:
+    """1 / length, 0 for what is too short to have a direction; a NaN stays one."""
+    return torch.threshold(length, _SHORTEST, math.inf).reciprocal_()
 
 
 def unit_backward(unit: Tensor, inverse: Tensor, grad: Tensor) -> Tensor:

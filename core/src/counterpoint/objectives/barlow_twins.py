@@ -9,7 +9,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from counterpoint.errors import ConfigError, message
 from counterpoint.objectives._inputs import check_above, check_at_least, check_views, full_precision, no_autocast
 from counterpoint.objectives._sums import centre_over_ranks, off_diagonal, sum_over_ranks
 from counterpoint.objectives.base import Objective, Reduction, Result
@@ -93,25 +92,14 @@ class BarlowTwins(Objective):
         self.eps = eps
         self._dim: int | None = None
 
-    def forward(
-        self,
-        embeddings: Sequence[Tensor],
-        ids: Tensor | None = None,
-        negatives: Tensor | None = None,
-        negative_ids: Tensor | None = None,
-    ) -> Result:
+    def forward(self, embeddings: Sequence[Tensor], ids: Tensor | None = None) -> Result:
         """Loss of ``V >= 2`` views ``(B, D)``.
 
-        The call is that of the contrastive objectives. ``ids`` is ignored: samples are not told apart here, so a
-        duplicate does no harm. ``negatives`` and ``negative_ids`` must be None.
+        ``ids`` is ignored: samples are not told apart here, so a duplicate does no harm.
 
         Raises:
             ShapeError: see `barlow_twins_loss`.
-            ConfigError: ``negatives`` or ``negative_ids`` is given.
         """
-        if negatives is not None or negative_ids is not None:
-            todo = "Set the queue's size to 0, or choose a contrastive objective."
-            raise ConfigError(message("negatives", "a tensor", "None: Barlow Twins has no negatives", todo))
         result = barlow_twins_loss(embeddings, self.weight, self.eps)
         self._dim = embeddings[0].shape[1]
         return result

@@ -70,9 +70,14 @@ class Objective(nn.Module, ABC):
       the other ranks' embeddings, with gradients, and the mean over ranks of the losses is the one-process loss at the
       whole batch. Under DDP, which averages gradients over ranks, the gradients are the one-process gradients too.
     - ``"mean"``: every sample's term stands alone; the plain mean over ranks is already right.
+
+    Attributes:
+        progress: share of the training that is done, 0 to 1, for what changes on the way (a warm-up). A `Method` sets
+            it before each step; in a loop of your own set it yourself, else it stays at 0.
     """
 
     reduction: ClassVar[Reduction]
+    progress: float = 0.0
     _seen: tuple[int, int] = (2, 0)  # views and queue rows of the last call, for `chance`
 
     def chance(self, batch_size: int) -> float | None:

@@ -84,10 +84,10 @@ def info_nce_loss(
     image and text: Fini et al. 2023 (2305.08675).
     """
     options = Options(symmetric, in_batch, decoupled, pos_weight, sigma, weight_gradient, label_smoothing)
-    return contrast(embeddings, ids, negatives, negative_ids, temperature, options, _negatives, cross=True)
+    return contrast(embeddings, ids, negatives, negative_ids, temperature, options, cross_negatives, cross=True)
 
 
-def _negatives(rows: Rows, scale: float | Tensor, options: Options) -> Tensor:
+def cross_negatives(rows: Rows, scale: float | Tensor, options: Options) -> Tensor:
     """Log-sum-exps of the negatives, ``(ordered pairs, B)``."""
     wanted = options.pairs(len(rows.views))
     found: dict[tuple[int, int], Tensor | None] = dict.fromkeys(wanted)
@@ -126,7 +126,7 @@ class InfoNCE(Contrast):
     """
 
     _every_view = False
-    _collect = staticmethod(_negatives)
+    _collect = staticmethod(cross_negatives)
 
     def __init__(
         self,

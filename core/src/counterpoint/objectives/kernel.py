@@ -10,6 +10,7 @@ decoupled             ``logsumexp(negatives) - positive``
 supervised ("out")    ``logsumexp(all others) - mean(positives)``
 weighted negatives    ``log_weight``: a number per candidate, or a function of the pair
 weighted anchors      multiply the result
+mean under softmax    ``softmax_mean``: CACR's expected distance of the negatives
 sigmoid (SigLIP)      ``softplus_sum(negatives) + softplus(-positive)``
 ====================  ==============================================================================
 
@@ -29,13 +30,25 @@ import torch
 from torch import Tensor
 
 from counterpoint.errors import ConfigError, ShapeError, message
+from counterpoint.objectives._expectation import SoftmaxMean
 from counterpoint.objectives._logsumexp import FAST, Job, LogSumExp
 from counterpoint.objectives._softplus import SoftplusSum
-from counterpoint.objectives._tiles import Cycle, Grid, Key, Keys, PairWeight, number, tile_shape
+from counterpoint.objectives._tiles import Cycle, Grid, Key, Keys, PairWeight, Watch, number, tile_shape
 
 Count = Literal["negatives", "positives", "all"]
 
-__all__ = ["Count", "Cycle", "Key", "PairWeight", "Pairs", "logsumexp", "logsumexp_both", "softplus_sum"]
+__all__ = [
+    "Count",
+    "Cycle",
+    "Key",
+    "PairWeight",
+    "Pairs",
+    "Watch",
+    "logsumexp",
+    "logsumexp_both",
+    "softmax_mean",
+    "softplus_sum",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +90,7 @@ def logsumexp(
     log_weight: Tensor | PairWeight | None = None,
     bound: float | None = None,
     tile: int | None = None,
+    watch: Watch | None = None,
 ) -> Tensor:
     """``log sum_j w[i, j] exp(scale * a[i] . c[j])`` over the counted candidates of each anchor.
 
@@ -91,6 +105,9 @@ def logsumexp(
             leaves a pair out.
         bound: an upper bound on ``|logits|`` where the caller knows one (unit rows: the scale); else it is computed.
         tile: rows and columns of a tile; None chooses by size and device.
+        watch: called on the way forward with each block of whole rows, ``(n, M)``, before it is summed: the logits in
+            base 2 (times log2(e)), left-out pairs at -inf; and with the rows' slice. It looks, keeps no reference to
+            the block, and changes nothing (`mining.largest` finds the hardest in it).
 
     Returns:
         ``(N,)``, float32 (float64 for float64 inputs); -inf for an anchor without a counted candidate.
@@ -99,9 +116,9 @@ def logsumexp(
         ShapeError: shapes, widths or keys that do not fit.
     """
     weighted = log_weight is not None
-    symmetric = candidates is None and not weighted
+    symmetric = candidates is None and not weighted and watch is None
     anchors, candidates = _compute_dtype(anchors, anchors if candidates is None else candidates)
-    job = _job(anchors, candidates, scale, pairs, count, log_weight, bound, tile, symmetric=symmetric)
+    job = _job(anchors, candidates, scale, pairs, count, log_weight, bound, tile, symmetric=symmetric, watch=watch)
     result: Tensor = apply(LogSumExp, anchors, candidates.detach() if symmetric else candidates, scale, job)
     return result
 
@@ -129,6 +146,45 @@ def logsumexp_both(
     anchors, candidates = _compute_dtype(anchors, candidates)
     job = _job(anchors, candidates, scale, pairs, count, log_weight, bound, tile, both=True)
     result: tuple[Tensor, Tensor] = apply(LogSumExp, anchors, candidates, scale, job)
+    return result
+
+
+def softmax_mean(
+    anchors: Tensor,
+    candidates: Tensor,
+    scale: float = 1.0,
+    *,
+    pairs: Pairs | None = None,
+    count: Count = "negatives",
+    held: bool = False,
+    bound: float | None = None,
+    tile: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """``sum_j P[i, j] a[i] . c[j]`` with ``P[i] = softmax of scale * a[i] . c[j]`` over the counted candidates.
+
+    Two products of the matrices forward; two backward (three unless held), none where only the anchors learn and the
+    weights are held.
+
+    Args:
+        anchors: ``(N, D)``.
+        candidates: ``(M, D)``.
+        scale: sharpness of the weights; 0: the plain mean.
+        pairs: keys that decide who is compared.
+        count: which pairs to take, as in `logsumexp`.
+        held: no gradient through the weights.
+        bound: an upper bound on ``|logits|``, as in `logsumexp`.
+        tile: rows and columns of a tile; None chooses by size and device.
+
+    Returns:
+        log-sum-exps ``(N,)`` of ``scale * a[i] . c[j]``, without gradient where the weights are held (-inf for an
+        anchor without a counted candidate), by which means over two sets are joined; and the means ``(N,)`` (0 there).
+
+    Raises:
+        ShapeError: shapes, widths or keys that do not fit.
+    """
+    anchors, candidates = _compute_dtype(anchors, candidates)
+    job = _job(anchors, candidates, scale, pairs, count, None, bound, tile)
+    result: tuple[Tensor, Tensor] = apply(SoftmaxMean, anchors, candidates, scale, held, job)
     return result
 
 
@@ -183,7 +239,13 @@ def _compute_dtype(anchors: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]
 
 
 def _grid_of(
-    anchors: Tensor, candidates: Tensor, pairs: Pairs | None, count: Count, tile: int | None, triangle: bool = False
+    anchors: Tensor,
+    candidates: Tensor,
+    pairs: Pairs | None,
+    count: Count,
+    tile: int | None,
+    triangle: bool = False,
+    whole_rows: bool = False,
 ) -> Grid:
     """The tiles and the left-out pairs, keys checked."""
     n, m = anchors.shape[0], candidates.shape[0]
@@ -195,7 +257,8 @@ def _grid_of(
             raise ShapeError(message("pairs", f"{anchor} for {candidate}", "anchor keys that candidates have"))
     if tile is not None and tile < 1:
         raise ConfigError(message("tile", tile, "at least 1"))
-    return Grid(n, m, tile_shape(n, m, tile, anchors.device), triangle, differ, agree, anchors.device)
+    shape = tile_shape(n, m, tile, anchors.device, whole_rows)
+    return Grid(n, m, shape, triangle, differ, agree, anchors.device)
 
 
 def _check_key(side: str, key: Key, size: int) -> None:
@@ -218,14 +281,15 @@ def _job(
     *,
     symmetric: bool = False,
     both: bool = False,
+    watch: Watch | None = None,
 ) -> Job:
-    grid = _grid_of(anchors, candidates, pairs, count, tile, triangle=symmetric)
+    grid = _grid_of(anchors, candidates, pairs, count, tile, triangle=symmetric, whole_rows=watch is not None)
     if isinstance(log_weight, Tensor) and log_weight.shape != (grid.m,):
         raise ShapeError(message("log_weight", tuple(log_weight.shape), f"({grid.m},) or a function of the pair"))
     if isinstance(log_weight, Tensor):
         log_weight = log_weight.detach().to(anchors.dtype)
     fast = log_weight is None and _small(anchors, candidates, scale, bound)
-    return Job(grid, both, fast, log_weight)
+    return Job(grid, both, fast, log_weight, watch)
 
 
 def _small(anchors: Tensor, candidates: Tensor, scale: float | Tensor, bound: float | None) -> bool:

@@ -7,7 +7,12 @@ from torch import Tensor
 
 from counterpoint.errors import ConfigError, message
 from counterpoint.objectives._inputs import check_above, check_rows, full_precision
+from counterpoint.objectives._logsumexp import FAST, LOG2E
 from counterpoint.objectives._sums import logsumexp_over_ranks
+from counterpoint.objectives.gather import world_size
+
+MARGIN = 0.75
+"""Of `FAST`: two factors stand beside each power, and their product with it must be a normal number too."""
 
 
 @torch.no_grad()
@@ -19,8 +24,9 @@ def sinkhorn(scores: Tensor, epsilon: float = 0.05, iterations: int = 3) -> Tens
 
         Q[:, k] /= sum_i Q[i, k]        then        Q[i, :] /= sum_k Q[i, k]
 
-    The paper's constants (the total sum, ``1/K``, ``1/B``) cancel, so they are left out. Computed in the log domain in
-    at least float32: ``exp(1 / epsilon)`` overflows float16, and float32 for epsilon = 0.01.
+    The paper's constants (the total sum, ``1/K``, ``1/B``) cancel, so they are left out. Computed in at least float32
+    and in the log domain, since ``exp(1 / epsilon)`` overflows float32 for epsilon = 0.01; in one process on a CPU,
+    where the largest ``|score| / epsilon`` allows it, by one exponential and products with it.
 
     Limits: ``epsilon -> 0`` gives a hard balanced assignment, ``epsilon -> inf`` uniform codes. A constant added to a
     prototype's scores changes nothing.
@@ -46,7 +52,30 @@ def sinkhorn(scores: Tensor, epsilon: float = 0.05, iterations: int = 3) -> Tens
         todo = "The last half of an iteration is what makes each code sum to 1."
         raise ConfigError(message("iterations", iterations, "1 or more", todo))
     log_codes = full_precision(scores) / epsilon
+    if _allows_powers(log_codes):
+        return _by_powers(log_codes, iterations)
     for _ in range(iterations):
         log_codes = log_codes - logsumexp_over_ranks(log_codes)
         log_codes = log_codes.log_softmax(dim=1)
     return log_codes.exp()
+
+
+def _allows_powers(log_codes: Tensor) -> bool:
+    """Where it costs nothing to know: a GPU would wait for the answer, and ranks might disagree on it."""
+    if log_codes.device.type != "cpu" or world_size() > 1 or not log_codes.numel():
+        return False
+    return bool(log_codes.abs().max() <= MARGIN * FAST[log_codes.dtype])
+
+
+def _by_powers(log_codes: Tensor, iterations: int) -> Tensor:
+    """The same codes as ``row * powers * column``, of which an iteration changes the two vectors only.
+
+    Columns get totals of B / K, so that neither vector drifts: ones would make one grow and the other shrink.
+    """
+    powers = (log_codes * LOG2E).exp2_()
+    row = powers.new_ones(len(powers))
+    total = powers.shape[0] / powers.shape[1]
+    for _ in range(iterations):
+        column = total / (row @ powers)
+        row = (powers @ column).reciprocal_()
+    return powers.mul_(row[:, None]).mul_(column)

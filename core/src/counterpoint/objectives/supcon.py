@@ -12,6 +12,7 @@ from torch import Tensor
 
 from counterpoint.objectives import kernel
 from counterpoint.objectives._contrast import Temperature, bound, exponentiable
+from counterpoint.objectives._positives import class_numbers
 from counterpoint.objectives._rows import Rows, as_scale, check, check_finite, check_ids, prepare, small
 from counterpoint.objectives._small import class_contrast, small_step
 from counterpoint.objectives.base import Objective, Parts, Reduction, Result
@@ -90,7 +91,7 @@ def _small_step(
     if ids is None and labels is not None:
         same = ((labels[:, None] == labels) & (labels >= 0)).fill_diagonal_(True)
     else:
-        classes = _classes(ids, labels, len(embeddings[0]), embeddings[0].device)
+        classes = class_numbers(ids, labels, len(embeddings[0]), embeddings[0].device)
         same = classes[:, None] == classes
     return small_step(embeddings, scale, 0.0, class_contrast(same), PARTS)
 
@@ -100,7 +101,7 @@ def _general(rows: Rows, labels: Tensor | None, scale: float | Tensor) -> Result
     views = len(rows.views)
     everyone = rows.joined if rows.alone else torch.cat(list(rows.everyone))
     known = labels if labels is None or rows.alone else gather(labels)
-    classes = _classes(rows.all_ids, known, rows.total, everyone.device)
+    classes = class_numbers(rows.all_ids, known, rows.total, everyone.device)
     positive = _mean_positive(rows, everyone, classes)
     denominator = _denominator(rows, everyone, scale)
     loss = denominator.mean() - positive * scale
@@ -110,23 +111,6 @@ def _general(rows: Rows, labels: Tensor | None, scale: float | Tensor) -> Result
         own = [torch.linalg.vecdot(a, b) * scale for a, b in pairs]
         probability = torch.exp(torch.stack(own).view(views, views - 1, -1) - denominator[:, None]).mean()
     return Result(loss, dict(zip(PARTS, (positive.detach(), probability))))
-
-
-def _classes(ids: Tensor | None, labels: Tensor | None, total: int, device: torch.device) -> Tensor:
-    """``(total,)`` class numbers from 0: known labels, then one for each unlabelled content."""
-    content = torch.arange(total, device=device)
-    if ids is not None:
-        content = torch.unique(ids, return_inverse=True)[1]
-    if labels is None:
-        return content
-    known = labels
-    if ids is not None:
-        shared = torch.full_like(content, -1).scatter_reduce_(0, content, known, "amax")
-        known = torch.where(known < 0, shared[content], known)
-    if int(known.max()) >= 4 * total:  # so large that counting by number would waste memory: number them anew
-        unknown = known < 0
-        known = torch.unique(known, return_inverse=True)[1].masked_fill(unknown, -1)
-    return torch.where(known < 0, known.max() + 1 + content, known)
 
 
 def _mean_positive(rows: Rows, everyone: Tensor, classes: Tensor) -> Tensor:

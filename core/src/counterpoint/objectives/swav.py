@@ -8,7 +8,6 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from counterpoint.errors import ConfigError, ShapeError, message
 from counterpoint.objectives._inputs import check_above, check_views, full_precision
@@ -43,21 +42,22 @@ def swapped_prediction(scores: Sequence[Tensor], codes: Sequence[Tensor], temper
     if codes[0].shape != scores[0].shape or len(codes) > len(scores):
         found = f"{len(codes)} of shape {tuple(codes[0].shape)}"
         raise ShapeError(message("codes", found, f"up to {len(scores)} of shape {tuple(scores[0].shape)}"))
-    targets = torch.stack([full_precision(code.detach()) for code in codes])
+    targets = [full_precision(code.detach()) for code in codes]
     terms = []
     for number, view in enumerate(scores):
-        # One product for all the codes that this view has to foresee; cross_entropy is linear in its target.
-        others = [a for a in range(len(codes)) if a != number]
+        # One product for all the codes that this view has to foresee: the loss is linear in them.
+        others = [code for a, code in enumerate(targets) if a != number]
         if others:
-            logits = full_precision(view) / temperature
-            terms.append(cross_entropy(logits, targets[others].sum(dim=0).to(logits.dtype)))
+            wanted = others[0] if len(others) == 1 else torch.stack(others).sum(dim=0)
+            log_p = (full_precision(view) / temperature).log_softmax(dim=1)
+            terms.append(-torch.dot(log_p.flatten(), wanted.to(log_p.dtype).flatten()) / len(view))
     loss = torch.stack(terms).sum() / (len(codes) * (len(scores) - 1))
     return Result(loss, {"code_perplexity": _perplexity(targets)})
 
 
-def _perplexity(codes: Tensor) -> Tensor:
-    """Effective number of prototypes in use by ``(A, B, K)`` codes, over all ranks."""
-    usage = sum_over_ranks(codes.sum(dim=(0, 1)))
+def _perplexity(codes: Sequence[Tensor]) -> Tensor:
+    """Effective number of prototypes in use by ``(B, K)`` codes, over all ranks."""
+    usage = sum_over_ranks(torch.stack([code.sum(dim=0) for code in codes]).sum(dim=0))
     entropy: Tensor = torch.special.entr(usage / usage.sum()).sum()
     return entropy.exp()
 

@@ -230,9 +230,17 @@ def _data(
     ]
 
 
+_RIDGES = {
+    "positive": (1, "positives", "two views of one sample"),
+    "negative": (2, "negatives", "views of different samples"),
+    "queue": (3, "queue", "a view and the memory's rows of other samples"),
+}
+"""Colour, name and meaning of each kind of score."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ridges:
-    """Distributions of cosine scores, one row an epoch: positives and negatives.
+    """Distributions of cosine scores, one row an epoch: positives, negatives, and a memory's where there is one.
 
     Attributes:
         histograms: of the epochs to show, oldest first.
@@ -247,16 +255,22 @@ class Ridges:
             Markup('<span style="left:{}%">{}</span>').format(50 + 50 * at, str(at).replace("-", "−"))
             for at in (-1, -0.5, 0, 0.5, 1)
         )
+        shown = {one.pair for one in self.histograms}
+        keys = Markup("").join(
+            Markup('<span class="key c{}">{}: {}</span>').format(color, name, told)
+            for pair, (color, name, told) in _RIDGES.items()
+            if pair in shown or pair != "queue"
+        )
         return Markup(
-            '<figure class="ridges"><figcaption><span class="key c1">positives: two views of one sample</span>'
-            '<span class="key c2">negatives: views of different samples</span></figcaption>{}'
+            '<figure class="ridges"><figcaption>{}</figcaption>{}'
             '<div class="axis" aria-hidden="true">{}</div><p class="axis-name">cosine similarity</p></figure>'
-        ).format(rows, axis)
+        ).format(keys, rows, axis)
 
     def _row(self, epoch: int) -> Markup:
-        found = [one for one in self.histograms if one.epoch == epoch]
-        areas = Markup("").join(_area(one) for one in sorted(found, key=lambda one: one.pair))
-        told = ", ".join(f"{one.pair}s mean {number(one.mean)}" for one in sorted(found, key=lambda o: o.pair)[::-1])
+        order = [*_RIDGES]
+        found = sorted((one for one in self.histograms if one.epoch == epoch), key=lambda one: order.index(one.pair))
+        areas = Markup("").join(_area(one) for one in found[::-1])
+        told = ", ".join(f"{_RIDGES[one.pair][1]} mean {number(one.mean)}" for one in found)
         return Markup(
             '<div class="ridge"><span class="name">epoch {}</span>'
             '<div role="img" aria-label="epoch {}: {}" data-tip="{}" tabindex="0">'
@@ -266,7 +280,7 @@ class Ridges:
 
 def _area(histogram: Histogram) -> Markup:
     """The outline of one histogram, its highest bin as high as the row, and a tick at its mean."""
-    top, color = max(histogram.counts) or 1, 1 if histogram.pair == "positive" else 2
+    top, color = max(histogram.counts) or 1, _RIDGES[histogram.pair][0]
     middles = [(100 * (i + 0.5) / BINS, 100 - 92 * n / top) for i, n in enumerate(histogram.counts)]
     outline = "".join(f"L{x:.2f} {y:.2f}" for x, y in middles)
     mean = 50 + 50 * histogram.mean if math.isfinite(histogram.mean) else 0.0

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from counterpoint.errors import CounterpointError
+from counterpoint.methods.registry import FINE_TUNING
 from counterpoint.parts import Dataset
 from counterpoint.report.section import Preview
 from counterpoint.run import Run
+from counterpoint.training._tables import stages_of
 from counterpoint.training.data import mix
 from counterpoint.training.embedding import Embedded
 from counterpoint.training.logs import TIMING, read_metrics
@@ -25,6 +27,18 @@ HELD_OUT, BANK = 1000, 2000
 """Samples of val and train, at most, that are embedded for the report."""
 SIDE = 64
 """Pixels of a thumbnail's longer side."""
+TASK_WORDS: dict[str, dict[str, tuple[str, str]]] = {
+    "classify": {
+        "accuracy": ("Accuracy", "share of samples that are right"),
+        "balanced_accuracy": ("Balanced accuracy", "the same with every class counting alike"),
+    },
+    "regress": {
+        "spearman": ("Rank correlation", "Spearman: are they in the right order"),
+        "pearson": ("Correlation", "Pearson: do they lie on a line"),
+        "r2": ("Variance explained", "R²: 0 is as good as the mean"),
+    },
+}
+"""The metrics of a task that have a scale of their own, in plain words."""
 Metrics = dict[str, list[tuple[int, float]]]
 
 
@@ -70,6 +84,11 @@ class Context:
         return read_metrics(self.run.path) if (self.run.path / "metrics.csv").is_file() else {}
 
     @cached_property
+    def stages(self) -> list[Path]:
+        """Directories of the run's stages that have begun, in their order; empty for a run of one."""
+        return stages_of(self.run.path)
+
+    @cached_property
     def timing(self) -> Metrics:
         """The same for what depends on the clock."""
         path = self.run.path / TIMING
@@ -85,9 +104,17 @@ class Context:
         """Is it learning? None where nothing was logged yet."""
         return diagnose(self.run.path) if self.metrics else None
 
+    @property
+    def task(self) -> str:
+        """``"classify"`` or ``"regress"`` of a fine-tuning; empty for a pretraining."""
+        name = str(self.config.get("recipe")).rpartition("/")[2]
+        return name if name in FINE_TUNING else ""
+
     @cached_property
     def words(self) -> Mapping[str, tuple[str, str]]:
-        """What the plugin's protocol calls its metrics; empty where it has none."""
+        """What the task, or the plugin's protocol, calls its metrics; empty where there is neither."""
+        if self.task:
+            return TASK_WORDS[self.task]
         try:
             part = self.run.plugin.protocol
         except CounterpointError:  # no encoder yet, or the plugin is gone

@@ -72,7 +72,7 @@ def _unfinished(context: Context) -> str:
 
 def _numbers(context: Context, recent: Mapping[str, float]) -> list[Number]:
     """The verdict's own numbers: means over the last fifth of the run, so that text and tiles say the same."""
-    made, knn = _selected(context), knn_metric(context.metrics)
+    made, knn = _selected(context) or _answered(context), knn_metric(context.metrics)
     if knn is not None:
         beside = [f"untrained {percent(recent['untrained knn'])}"] if "untrained knn" in recent else []
         beside += [f"chance {percent(1 / context.classes)}"] if context.classes else []
@@ -91,6 +91,15 @@ def _numbers(context: Context, recent: Mapping[str, float]) -> list[Number]:
         seconds = f"{number(context.facts['seconds'])} s in all"
         made.append(Number("samples per second", number(context.facts["samples_per_second"]), seconds))
     return made
+
+
+def _answered(context: Context) -> list[Number]:
+    """How well a fine-tuned head answered at the last look."""
+    looks = {name: context.metrics.get(f"val/{name}") for name in ("accuracy", "mae", "spearman")}
+    names = {"accuracy": "accuracy", "mae": "mean absolute error", "spearman": "rank correlation"}
+    show = {"accuracy": percent}
+    found = [Number(names[n], show.get(n, number)(p[-1][1]), "on validation") for n, p in looks.items() if p]
+    return found if context.task else []
 
 
 def _selected(context: Context) -> list[Number]:

@@ -22,7 +22,8 @@ from counterpoint.files import write_text
 from counterpoint.report.context import Context, Missing
 from counterpoint.report.headline import Headline, headline
 from counterpoint.report.section import HasHtml, Section
-from counterpoint.report.sections import AFTER, BEFORE, Write
+from counterpoint.report.sections import AFTER, BEFORE, Write, answers
+from counterpoint.report.sections.stages import stages
 from counterpoint.run import Run
 
 REPORT = "report.html"
@@ -105,16 +106,24 @@ def _functions(context: Context) -> dict[str, Write]:
         added = {f"plugin-{name}": load_and_write(part) for name, part in context.run.plugin.report.items()}
     except CounterpointError:  # no encoder yet, or the plugin is gone: the other sections say so
         added = {}
-    return {**BEFORE, **added, **AFTER}
+    before = dict(BEFORE)
+    if context.task:  # it compares no views; its answers stand first
+        del before["scores"]
+        first = {"quality": before.pop("quality"), **({"answers": answers} if context.task == "regress" else {})}
+        before = {**first, **before}
+    staged: dict[str, Write] = {"stages": stages} if context.stages else {}
+    return {**before, **staged, **added, **AFTER}
 
 
 _TITLES = {
     "quality": "How good is it?",
+    "answers": "Predicted and true",
     "curves": "Is it learning?",
     "scores": "Positives and negatives",
     "map": "Map of the embeddings",
     "neighbours": "Nearest neighbours",
     "confusion": "What is taken for what",
+    "stages": "Stages",
     "facts": "The run",
 }
 

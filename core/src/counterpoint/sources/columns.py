@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from counterpoint.errors import DataError, message, nearest
 from counterpoint.parts import SPLITS
@@ -53,6 +56,28 @@ def classes(values: Sequence[Any]) -> tuple[np.ndarray, list[str]]:
     number = {value: index for index, value in enumerate(ordered)}
     labels = np.array([number.get(value, -1) for value in values], dtype=np.int64)
     return labels, [str(value) for value in ordered]
+
+
+def targets(values: Sequence[Any]) -> Tensor | None:
+    """``(N,)`` float32 (NaN where the value is None or ""), or None where a value is anything but a number.
+
+    Raises:
+        DataError: a value is infinite.
+    """
+    known = [value for value in values if value is not None and value != ""]
+    if not known or any(isinstance(value, bool) or not isinstance(value, (int, float)) for value in known):
+        return None
+    if any(math.isinf(value) for value in known):
+        raise DataError(
+            message("target", "the value inf", "finite numbers", "Leave the cell empty where it is unknown.")
+        )
+    return torch.tensor([math.nan if value is None or value == "" else value for value in values], dtype=torch.float32)
+
+
+def target_of(targets: Tensor | None, index: int) -> float | None:
+    """What a sample says of row ``index``: None where nothing is known."""
+    value = math.nan if targets is None else float(targets[index])
+    return None if math.isnan(value) else value
 
 
 def parts(values: Sequence[Any]) -> np.ndarray:

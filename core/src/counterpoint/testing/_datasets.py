@@ -164,7 +164,7 @@ def batches(session: Session, name: str) -> None:
         chosen = sound[::-1][:size]
         batch, wanted = dataset.batch(chosen), dataset.collate([dataset[i] for i in chosen])
         require(batch.index.tolist() == chosen, f"batch of {size}: index", batch.index.tolist()[:5], chosen[:5])
-        for field in ("data", "content", "label"):
+        for field in ("data", "content", "label", "target"):
             where = difference(getattr(batch, field), getattr(wanted, field))
             require(not where, f"batch of {size}: {field}", where, "what the samples have")
 

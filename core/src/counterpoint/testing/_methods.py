@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import math
+from collections.abc import Callable
 
 import torch
 
@@ -15,7 +16,8 @@ from counterpoint.testing.compare import difference
 from counterpoint.testing.registry import check, require, wrong
 from counterpoint.testing.session import ROWS, Session
 from counterpoint.training import config as configs
-from counterpoint.types import Step
+from counterpoint.training.contrasted import two_kinds
+from counterpoint.types import Batch, Step
 
 FEW, OVERFIT = 4, 20
 BASE = ("datasets/batches", "views/seeded", "encoders/encodings", "encoders/gradients")
@@ -40,12 +42,15 @@ class Trial:
         self.method: Method = built.method.train()
         self.method.total_steps = total
         self.views: Views = built.views
+        self.rows: Callable[[int], Batch] = session.batch
+        if self.method.contrasted:
+            self.rows = lambda count: two_kinds(session.batch(count))
         self.optimizer = torch.optim.AdamW(self.method.parameter_groups(), lr=lr, weight_decay=1e-4)
 
     def step(self, number: int, rows: int = ROWS) -> Step:
         """One step."""
         torch.manual_seed(100 + number)  # dropout
-        batch = self.session.batch(rows)
+        batch = self.rows(rows)
         step: Step = self.method(self.views(batch, torch.Generator().manual_seed(number)), batch)
         torch.autograd.backward(step.loss)
         self.method.after_backward()
@@ -82,7 +87,7 @@ def steps(session: Session, name: str) -> str:
     trial = Trial(session, name)
     before = copy.deepcopy(trial.method.encoder.state_dict())
     torch.manual_seed(0)
-    batch = session.batch()
+    batch = trial.rows(ROWS)
     step = trial.method(trial.views(batch, torch.Generator().manual_seed(0)), batch)
     require(step.loss.shape == () and torch.isfinite(step.loss), "loss", step.loss.detach(), "a finite scalar")
     torch.autograd.backward(step.loss)
@@ -151,7 +156,7 @@ def single(session: Session, name: str) -> None:
     """A batch of one is refused by an error that says how many it found."""
     trial = Trial(session, name)
     trial.method.eval()  # batch statistics of one row are another matter
-    batch = session.batch(1)
+    batch = trial.rows(1)
     try:
         trial.method(trial.views(batch, torch.Generator()), batch)
     except ShapeError as error:

@@ -22,7 +22,7 @@ from counterpoint.plugin import Part, Plugin
 from counterpoint.testing.registry import CHECKS, KINDS, Check, NotHere, Wrong
 from counterpoint.testing.results import Report, Result, Status
 from counterpoint.training import config as configs
-from counterpoint.training.needs import lacks, methods_of
+from counterpoint.training.needs import can, lacks, methods_of
 from counterpoint.types import Batch, Sample, View
 
 ROWS = 8
@@ -134,7 +134,7 @@ class Session:
         """Names of the dataset, the views and the encoder with which ``method`` is tried."""
         settings, needs = self.plugin.recipes.get(method, {}), self.methods[method].capabilities
         views = settings.get("views")
-        fits = [name for name, part in self.plugin.encoders.items() if needs <= part.capabilities]
+        fits = [name for name, part in self.plugin.encoders.items() if needs <= can(part)]
         tried = [name for name in fits if "*" not in self.plugin.encoders[name].exempt]
         return {
             "datasets": self.first("datasets"),
@@ -198,8 +198,14 @@ class Session:
     def _parsed(self, method: str, more: Mapping[str, Any]) -> Any:
         used = self.recipe(method)
         dataset = self.arguments("datasets", used["datasets"])
-        words = [f"{self.plugin.name}/{method}", f"--data={dataset.pop('source', used['datasets'])}"]
+        source, contrasted = dataset.pop("source", used["datasets"]), self.methods[method].load().contrasted
+        words = [f"{self.plugin.name}/{method}"]
+        words += [f"--{option}={source}" for option in (("background", "target") if contrasted else ("data",))]
+        if contrasted:
+            words += configs.flatten({"dataset": {"options": dataset}} if dataset else {})
         for key, kind in (("dataset", "datasets"), ("views", "views"), ("encoder", "encoders")):
+            if contrasted and key == "dataset":
+                continue
             cls = self.plugin.part(kind, used[kind]).load()
             words.append(f"--{key}={cls.__module__}.{cls.__qualname__}")
             words += configs.flatten({key: dataset if key == "dataset" else self.arguments(kind, used[kind])})

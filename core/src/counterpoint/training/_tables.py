@@ -16,6 +16,8 @@ from counterpoint.errors import ConfigError, RunError, TrainingError, message
 
 METRICS = "metrics.csv"
 TIMING = "timing.csv"
+STAGES = "stages"
+"""Folder of a run's stages, each a run of its own."""
 METRICS_HEADER = ("step", "epoch", "metric", "value")
 
 
@@ -67,11 +69,19 @@ def rewind(path: Path, header: Sequence[str], step: int) -> None:
     """
     if not path.exists():
         return
-    kept = [row for row in read(path, header) if int(row[0]) <= step]
+    write(path, header, [row for row in read(path, header) if int(row[0]) <= step])
+
+
+def write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a whole table beside its place and move it there.
+
+    Raises:
+        TrainingError: the disk does not take it.
+    """
     temporary = path.with_name(path.name + ".tmp")
     try:
         with temporary.open("w", encoding="utf-8", newline="") as file:
-            file.write(_text([header, *kept]))
+            file.write(_text([header, *rows]))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -102,6 +112,11 @@ def _text(rows: Iterable[Sequence[object]]) -> str:
 def _disk(path: Path, error: OSError) -> TrainingError:
     todo = "Free some space or mend the permissions, then resume: the checkpoint is unharmed."
     return TrainingError(message("disk", f"{path} cannot be written ({error.strerror})", "a writable disk", todo))
+
+
+def stages_of(run: Path) -> list[Path]:
+    """Directories of the stages of ``run`` that have begun, in their order; none of a run that has no stages."""
+    return sorted((path.parent for path in (run / STAGES).glob(f"*/{METRICS}")), key=lambda path: int(path.name))
 
 
 def read_metrics(path: str | Path) -> dict[str, list[tuple[int, float]]]:

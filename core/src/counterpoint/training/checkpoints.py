@@ -10,9 +10,11 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 
 from counterpoint.errors import Interrupted, RunError, TrainingError
+from counterpoint.training._tables import STAGES
 from counterpoint.training.stops import StopRequest
 
 LAST = "checkpoints/last.ckpt"
+CONFIG = "config.yaml"
 SAVE, STOP = 1, 2
 
 
@@ -30,6 +32,12 @@ def checkpoint_step(path: Path) -> int:
             f"{path}: is no checkpoint that can be read ({type(error).__name__}: {reason[:200]}). "
             "Remove it, and --resume begins the run again."
         ) from None
+
+
+def resume_command(run: Path) -> str:
+    """What goes on with ``run``, or with the run that it is a stage of."""
+    whole = run.parent.parent if run.parent.name == STAGES else run
+    return f"counterpoint pretrain --resume {whole if (whole / CONFIG).is_file() else run}"
 
 
 class SaveLast(Callback):
@@ -65,11 +73,8 @@ class SaveLast(Callback):
             temporary.unlink(missing_ok=True)
             raise TrainingError(
                 f"{self.path}: cannot be written ({error.strerror}). The checkpoint before it is untouched; "
-                f"make room and go on with: {self._resume()}"
+                f"make room and go on with: {resume_command(self.path.parents[1])}"
             ) from error
-
-    def _resume(self) -> str:
-        return f"counterpoint pretrain --resume {self.path.parents[1]}"
 
     def _refuse_non_finite(self, trainer: Trainer) -> None:
         """A finite loss may have had a gradient that was none; a checkpoint of such weights would help nobody."""
@@ -78,7 +83,7 @@ class SaveLast(Callback):
                 raise TrainingError(
                     f"{name} is not finite after step {trainer.global_step}, though the loss was: a gradient broke it. "
                     "Lower optimization.lr, or raise the temperature, and begin again or, if it came late, go on from "
-                    f"the last checkpoint, which is untouched: {self._resume()}"
+                    f"the last checkpoint, which is untouched: {resume_command(self.path.parents[1])}"
                 )
 
     def on_train_batch_end(
@@ -101,7 +106,8 @@ class SaveLast(Callback):
             raise self._interrupted(trainer)
 
     def _interrupted(self, trainer: Trainer) -> Interrupted:
-        return Interrupted(f"Stopped at step {trainer.global_step}; everything is saved. Go on with: {self._resume()}")
+        command = resume_command(self.path.parents[1])
+        return Interrupted(f"Stopped at step {trainer.global_step}; everything is saved. Go on with: {command}")
 
     def _wish(self, trainer: Trainer) -> int:
         """0, `SAVE` or `STOP`: the strongest wish of any rank, since all must save the same step."""

@@ -11,6 +11,7 @@ import json
 from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,15 @@ import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
 from counterpoint import plugin as plugins
-from counterpoint.errors import ConfigError
+from counterpoint.errors import ConfigError, CounterpointError
 from counterpoint.methods.base import Method
 from counterpoint.parts import Dataset, Encoder, Views
+from counterpoint.training.contrasted import Contrasted
+from counterpoint.training.encoder_files import WEIGHTS, load_weights
 from counterpoint.training.hints import explain
 from counterpoint.training.recipes import Recipe, find_recipe
-from counterpoint.training.settings import Optimization, Settings, settings_of
+from counterpoint.training.settings import Optimization, Settings, Stages, settings_of
+from counterpoint.training.sources import SOURCES, Sources, dataset_class
 
 DESCRIPTION = """Learn an encoder from unlabelled data.
 
@@ -31,45 +35,69 @@ examples:
   counterpoint pretrain vision/simclr --data photos/ --out runs/photos
   counterpoint pretrain vision/simclr --data photos/ --method.objective DCL --batch_size 64
   counterpoint pretrain vision/moco --data photos/ --encoder Timm --encoder.name resnet50 --devices 8
+  counterpoint pretrain vision/simclr --data photos/ --stages.count 2
+  counterpoint pretrain vision/sepclr --background plain/ --target with-glasses/
   counterpoint pretrain --config configs/vision/simclr-cpu.yaml --epochs 5
   counterpoint pretrain vision/simclr --print_config > mine.yaml
   counterpoint pretrain --resume runs/photos
 """
 
+TUNING = """Teach a run's encoder a task, beside a fresh head: all settings, under their full names.
+Short names and examples: counterpoint finetune --help
+"""
+
 
 def build_parser(
-    recipe: Recipe | None = None, source: str | None = None, chosen: Mapping[str, str] | None = None
+    recipe: Recipe | None = None,
+    sources: Sources | None = None,
+    chosen: Mapping[str, str] | None = None,
+    init: str | None = None,
 ) -> ArgumentParser:
     """The parser of ``counterpoint pretrain``.
 
     Args:
         recipe: where its defaults come from.
-        source: what the default dataset is chosen by.
+        sources: what the default dataset is chosen by.
         chosen: kind -> name of a class in place of the recipe's. Its own defaults then hold, and what the recipe says
             itself: the parser alone would keep the defaults of the recipe's class as well.
+        init: run whose encoder's weights a built method begins with.
     """
+    tunes = recipe is not None and recipe.tunes
+    sources = sources or Sources()
     parser = ArgumentParser(
-        prog="counterpoint pretrain",
-        description=DESCRIPTION,
+        prog="counterpoint finetune" if tunes else "counterpoint pretrain",
+        description=TUNING if tunes else DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         exit_on_error=False,
     )
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of these settings")
     parser.add_argument("--recipe", type=str, help="plugin/method, e.g. vision/simclr")
     parser.add_argument("--data", type=str | None, help="a folder, a table, an archive, or the name of a data set")
+    parser.add_argument("--background", type=str | None, help="with --target, instead of --data: what is common")
+    parser.add_argument("--target", type=str | None, help="with --background: the same, and something more")
     parser.add_argument("--out", type=str, help="run directory (default: runs/<plugin>-<method>)")
     parser.add_class_arguments(Settings, None)
     parser.add_argument("--optimization", type=Optimization, default=Optimization(), help="optimiser and schedule")
+    parser.add_argument("--stages", type=Stages, default=Stages(), help="several encoders, each for what is left (MCL)")
     parser.add_argument("--dataset", type=Dataset, help="dataset class and its options (default: chosen by --data)")
     parser.add_argument("--views", type=Views, help="views class and its options")
     parser.add_argument("--encoder", type=Encoder, help="encoder class and its options")
     parser.add_argument("--method", type=Method, help="method class and its options (objective, heads, …)")
-    parser.link_arguments("data", "dataset.init_args.source", apply_on="parse")
+    links = {"background": "background", "target": "target"} if sources.contrasted else {"data": "source"}
+    for option, argument in links.items():
+        parser.link_arguments(option, f"dataset.init_args.{argument}", apply_on="parse")
     parser.link_arguments(
-        ("dataset", "encoder"), "method.init_args.encoder", compute_fn=prepared, apply_on="instantiate"
+        ("dataset", "encoder"),
+        "method.init_args.encoder",
+        compute_fn=partial(prepared, init=init),
+        apply_on="instantiate",
     )
+    if tunes:
+        parser.add_argument("--start", type=str | None, help="run whose encoder begins; null: fresh weights")
+        text = "train the plain loss as well, at equal steps, in OUT/plain"
+        parser.add_argument("--compare", type=bool, default=False, help=text)
     if recipe is not None:
-        defaults = _defaults(recipe, source)
+        defaults = _defaults(recipe, sources)
         parser.set_defaults(defaults)
         for kind, name in (chosen or {}).items():
             if _last(name) != _last(defaults.get(kind, {}).get("class_path", "")):
@@ -91,28 +119,38 @@ def _last(path: str) -> str:
     return path.rpartition(".")[2]
 
 
-def prepared(dataset: Dataset, encoder: Encoder) -> Encoder:
-    """``encoder`` with what it takes from the training data, before a method is built around it."""
+def prepared(dataset: Dataset, encoder: Encoder, init: str | None = None) -> Encoder:
+    """``encoder`` with what it takes from the training data, or has from a run, before a method is built around it.
+
+    Raises:
+        RunError: the run ``init`` has no encoder, or one that does not fit.
+    """
     encoder.prepare(dataset)
+    if init is not None:
+        load_weights(encoder, Path(init) / "encoder" / WEIGHTS)
     return encoder
 
 
-def _defaults(recipe: Recipe, source: str | None) -> dict[str, Any]:
+def _defaults(recipe: Recipe, sources: Sources) -> dict[str, Any]:
     plugin = recipe.plugin
     defaults: dict[str, Any] = {
         "recipe": recipe.name,
-        "data": source,
+        **{name: getattr(sources, name) for name in SOURCES},
         "out": f"runs/{recipe.name.replace('/', '-')}",
         "method": {"class_path": _path(recipe.method.load())},
     }
     for kind, parts in (("views", plugin.views), ("encoder", plugin.encoders)):
         defaults[kind] = {"class_path": _path(next(iter(parts.values())).load())}
     for key, value in recipe.settings.items():
+        if key == "data" and sources.contrasted:
+            continue
         defaults[key] = (
             {"class_path": _path(plugin.part(_KINDS[key], value).load())} if _names_part(key, value) else value
         )
-    if source is not None:
-        defaults["dataset"] = {"class_path": _path(dataset_class(plugin, source))}
+    if sources.contrasted:
+        defaults["dataset"] = {"class_path": _path(Contrasted), "init_args": {"plugin": plugin.name}}
+    elif sources.data is not None:
+        defaults["dataset"] = {"class_path": _path(dataset_class(plugin, sources.data))}
     return defaults
 
 
@@ -125,26 +163,6 @@ def _names_part(key: str, value: object) -> bool:
 
 def _path(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
-
-
-def accepting(plugin: plugins.Plugin, source: str) -> type[Dataset] | None:
-    """The first of the plugin's datasets that accepts ``source``, or None."""
-    classes: list[type[Dataset]] = [part.load() for part in plugin.datasets.values()]
-    return next((cls for cls in classes if cls.accepts(source)), None)
-
-
-def dataset_class(plugin: plugins.Plugin, source: str) -> type[Dataset]:
-    """The first of the plugin's datasets that accepts ``source``.
-
-    Raises:
-        ConfigError: none does; the message says what each of them opens.
-    """
-    cls = accepting(plugin, source)
-    if cls is not None:
-        return cls
-    exists = "" if Path(source).exists() else f" There is no file or folder {source!r}."
-    opens = "; ".join(f"{name} ({part.summary})" for name, part in plugin.datasets.items())
-    raise ConfigError(f"--data {source!r} is nothing that plugin {plugin.name!r} opens.{exists} It opens: {opens}.")
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -175,18 +193,32 @@ def parse(arguments: Sequence[str]) -> Namespace:
         raise ConfigError("Which recipe? For example: counterpoint pretrain vision/simclr. See: counterpoint recipes")
     recipe = find_recipe(peeked["recipe"])
     _register(recipe.plugin)
-    source = peeked.get("data") or recipe.settings.get("data")
-    parser = build_parser(recipe, source, _chosen(peeked))
+    sources = Sources.of(peeked)
+    _check_sources(recipe, sources)
+    if not sources:
+        sources = Sources(recipe.settings.get("data"))
+    parser = build_parser(recipe, sources, _chosen(peeked))
     try:
         config = parser.parse_args(words)
     except ArgumentError as error:
         raise ConfigError(explain(str(error), parser, (Dataset, Views, Encoder, Method))) from None
-    if config.data is None:
+    if not sources:
         raise ConfigError("--data is missing: a folder, a table, an archive, or the name of a data set")
     settings_of(config)
     Optimization(**config.optimization.as_dict())
+    Stages(**config.stages.as_dict())
     config.pop("config", None)
     return config
+
+
+def _check_sources(recipe: Recipe, sources: Sources) -> None:
+    """A method that learns from a background and targets needs both: classes of one source mean something else."""
+    method: type[Method] = recipe.method.load()
+    if method.contrasted and not sources.contrasted:
+        raise ConfigError(
+            f"{recipe.name} learns from two sources instead of --data: --background (what is common) and --target "
+            "(the same, and something more), each a folder, a table, an archive, or the name of a data set"
+        )
 
 
 def _underscored(word: str) -> str:
@@ -202,18 +234,18 @@ CLASSES = ("dataset", "views", "encoder", "method")
 
 
 def _peek(words: Sequence[str]) -> dict[str, Any]:
-    """Recipe, data and classes, which decide what the parser is made of, before there is a parser."""
+    """Recipe, sources and classes, which decide what the parser is made of, before there is a parser."""
     found: dict[str, Any] = {}
     for number, word in enumerate(words):
         key, equals, value = word.partition("=")
         key = key.removesuffix(".class_path")
-        if key not in ("--config", *(f"--{name}" for name in ("recipe", "data", *CLASSES))):
+        if key not in ("--config", *(f"--{name}" for name in ("recipe", *SOURCES, *CLASSES))):
             continue
         if not equals:
             value = words[number + 1] if number + 1 < len(words) else ""
         if key == "--config":
             loaded = read_yaml(Path(value))
-            found |= {k: loaded[k] for k in ("recipe", "data", *CLASSES) if loaded.get(k) is not None}
+            found |= {k: loaded[k] for k in ("recipe", *SOURCES, *CLASSES) if loaded.get(k) is not None}
         else:
             found[key[2:]] = value
     return found
@@ -264,14 +296,19 @@ def instantiate(config: Namespace) -> Namespace:
     """Build the dataset, views, encoder and method that ``config`` names."""
     recipe = find_recipe(config.recipe)
     _register(recipe.plugin)
-    parser = build_parser(recipe, config.data)
+    parser = build_parser(recipe, Sources.of(config), init=config.init)
     build = getattr(parser, "instantiate", None) or parser.instantiate_classes
-    built: Namespace = build(config)
+    try:
+        built: Namespace = build(config)
+    except ValueError as error:
+        if isinstance(error.__cause__, CounterpointError):  # ours, in the parser's wrapping
+            raise error.__cause__ from None
+        raise
     return built
 
 
 def dump(config: Namespace) -> str:
     """The complete configuration as YAML."""
     recipe = find_recipe(config.recipe)
-    text: str = build_parser(recipe, config.data).dump(config, skip_none=False)
+    text: str = build_parser(recipe, Sources.of(config)).dump(config, skip_none=False)
     return text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -55,15 +55,29 @@ class StepSampler(Sampler[list[int]]):
         """Choose the epoch whose order comes next."""
         self.epoch = epoch
 
+    @property
+    def rows(self) -> int:
+        """Rows of a step over all ranks."""
+        return self.batch_size * self.ranks
+
     def __len__(self) -> int:
-        return len(self.indices) // (self.batch_size * self.ranks)
+        return len(self.indices) // self.rows
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = np.random.default_rng(mix(self.seed, "order", self.epoch)).permutation(self.indices)
+        batches = self.global_batches(np.random.default_rng(mix(self.seed, "order", self.epoch)))
         skip, self.skip = self.skip, 0
-        for step in range(skip, len(self)):
-            start = (step * self.ranks + self.rank) * self.batch_size
-            yield order[start : start + self.batch_size].tolist()
+        start = self.rank * self.batch_size
+        for batch in batches[skip:]:
+            yield batch[start : start + self.batch_size].tolist()
+
+    def global_batches(self, generator: np.random.Generator) -> np.ndarray:
+        """One epoch's batches over all ranks, ``(steps, batch_size * ranks)`` positions."""
+        return self.cut(generator.permutation(self.indices))
+
+    def cut(self, order: np.ndarray) -> np.ndarray:
+        """Positions in their order -> full batches over all ranks, the rest left out."""
+        steps = len(order) // self.rows
+        return order[: steps * self.rows].reshape(steps, self.rows)
 
 
 class Batches(TorchDataset[Batch]):
@@ -99,7 +113,9 @@ def filled(batch: Batch, size: int) -> Batch:
     order = torch.arange(size) % rows
     data = {m: [v[i] for i in order] if isinstance(v, list) else v[order] for m, v in batch.data.items()}
     label = None if batch.label is None else batch.label[order]
-    return replace(batch, data=data, index=batch.index[order], content=batch.content[order], label=label)
+    target = None if batch.target is None else batch.target[order]
+    index, content = batch.index[order], batch.content[order]
+    return replace(batch, data=data, index=index, content=content, label=label, target=target)
 
 
 def loader(dataset: Dataset, batches: Any, *, workers: int, fill: bool, pin: bool = False) -> DataLoader[Batch]:
@@ -132,22 +148,29 @@ class RunData(LightningDataModule):
         views: augmentations, run on the batch's device.
         indices: training positions.
         settings: batch size, seed, workers.
+        order: makes the sampler, called as `StepSampler` is.
     """
 
-    def __init__(self, dataset: Dataset, views: Views, indices: np.ndarray, settings: Settings) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        views: Views,
+        indices: np.ndarray,
+        settings: Settings,
+        order: Callable[..., StepSampler] = StepSampler,
+    ) -> None:
         super().__init__()
         self.dataset, self.views, self.indices, self.settings = dataset, views, indices, settings
+        self.order = order
+
+    def sampler(self, rank: int = 0, ranks: int = 1) -> StepSampler:
+        """The batches of one process of ``ranks``."""
+        return self.order(self.indices, self.settings.batch_size, self.settings.seed, rank=rank, ranks=ranks)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Loader that continues after ``trainer.global_step`` steps, wherever in an epoch that is."""
         trainer: Any = self.trainer
-        sampler = StepSampler(
-            self.indices,
-            self.settings.batch_size,
-            self.settings.seed,
-            rank=trainer.global_rank,
-            ranks=trainer.world_size,
-        )
+        sampler = self.sampler(trainer.global_rank, trainer.world_size)
         sampler.epoch, sampler.skip = divmod(trainer.global_step, len(sampler))
         workers = workers_for(self.dataset, self.settings)
         pin = trainer.strategy.root_device.type == "cuda"

@@ -25,6 +25,7 @@ class Embedded:
         labels: ``(N,)`` int64, -1 unknown, or None.
         damaged: what could not be read.
         content: ``(N,)`` int64 content ids.
+        targets: ``(N,)`` float32, NaN unknown, or None.
     """
 
     features: Tensor
@@ -32,6 +33,7 @@ class Embedded:
     labels: Tensor | None
     damaged: list[Damaged]
     content: Tensor
+    targets: Tensor | None = None
 
 
 def encode_with(encoder: Encoder) -> Encode:
@@ -75,7 +77,7 @@ def embed(
         tick: called with the number of samples done after each batch (progress).
     """
     batches = [[int(i) for i in indices[s : s + batch_size]] for s in range(0, len(indices), batch_size)]
-    features, index, labels, content, damaged = [], [], [], [], []
+    features, index, labels, content, targets, damaged = [], [], [], [], [], []
     for batch in loader(dataset, batches, workers=workers, fill=False):
         damaged += batch.damaged
         if len(batch):
@@ -84,13 +86,19 @@ def embed(
             index.append(batch.index)
             labels.append(batch.label)
             content.append(batch.content)
+            targets.append(batch.target)
         if tick is not None:
             tick(len(batch) + len(batch.damaged))
-    known = [label for label in labels if label is not None]
     return Embedded(
         torch.cat(features) if features else torch.empty(0, 0),
         torch.cat(index) if index else torch.empty(0, dtype=torch.int64),
-        torch.cat(known) if known else None,
+        _joined(labels),
         damaged,
         torch.cat(content) if content else torch.empty(0, dtype=torch.int64),
+        _joined(targets),
     )
+
+
+def _joined(columns: Sequence[Tensor | None]) -> Tensor | None:
+    known = [column for column in columns if column is not None]
+    return torch.cat(known) if known else None

@@ -7,7 +7,7 @@ safetensors and load strictly. A pickle is refused.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,15 @@ from counterpoint import plugin as plugins
 from counterpoint._version import __version__
 from counterpoint.errors import RunError, nearest
 from counterpoint.files import atomic, inside, write_text
+from counterpoint.nn import ConcatEncoder, TwoSpaces
 from counterpoint.parts import Encoder, Views
 from counterpoint.plugin import Plugin
 
+COMPOSED: dict[str, Callable[..., Encoder]] = {
+    "counterpoint.nn.ConcatEncoder": ConcatEncoder,
+    "counterpoint.nn.TwoSpaces": TwoSpaces,
+}
+"""The core's encoders that are made of a plugin's: their first argument, ``encoders``, is a list of described ones."""
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 FORMAT = 1
 
@@ -92,6 +98,8 @@ def read_config(folder: Path) -> dict[str, Any]:
 def build(plugin: Plugin, kind: str, described: Any) -> Any:
     """Build what a config describes, provided that ``plugin`` registers it: no code comes from a checkpoint."""
     path = described.get("class_path", "") if isinstance(described, dict) else ""
+    if kind == "encoders" and path in COMPOSED:
+        return _composed(plugin, path, described.get("init_args") or {})
     name = registered(plugin, kind, path)
     if name is None:
         known = [part.target.replace(":", ".") for part in getattr(plugin, kind).values()]
@@ -107,6 +115,17 @@ def build(plugin: Plugin, kind: str, described: Any) -> Any:
     values = {key: tuple(v) if isinstance(v, list) else v for key, v in arguments.items()}
     cls = getattr(plugin, kind)[name].load()
     return cls(**(cls.blank(values) if issubclass(cls, Encoder) else values))
+
+
+def _composed(plugin: Plugin, path: str, arguments: Any) -> Encoder:
+    """An encoder of the core around encoders of the plugin."""
+    values = (
+        {key: value for key, value in arguments.items() if key != "encoders"} if isinstance(arguments, dict) else {}
+    )
+    inner = arguments.get("encoders") if isinstance(arguments, dict) else None
+    if not isinstance(inner, list) or object_in(values) is not None:
+        raise RunError(f"{path}: takes a list of encoders, each with class_path and init_args, and plain values")
+    return COMPOSED[path]([build(plugin, "encoders", one) for one in inner], **values)
 
 
 def object_in(arguments: Any) -> str | None:

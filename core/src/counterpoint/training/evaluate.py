@@ -22,7 +22,11 @@ from counterpoint.run import Run
 from counterpoint.training.data import mix
 from counterpoint.training.embedding import Embedded, Encode, embed, encode_with, raw_input
 from counterpoint.training.encoder_files import build, read_config
+from counterpoint.training.evaluate_tuned import measure_tuned
 from counterpoint.training.export import machine, versions
+from counterpoint.training.separation import facts as homes
+from counterpoint.training.separation import metrics as probes
+from counterpoint.training.separation import separation
 from counterpoint.training.tables import bar, tell_damaged
 
 PAIRS = 1000  # held-out samples of which two views are made
@@ -58,7 +62,8 @@ def evaluate_run(
     """Measure a run's encoder beside its baselines.
 
     The bank of the kNN and the probes' training samples are always the train split; whatever is chosen (the probe's
-    C) is chosen on val; ``split`` is only measured. A plugin with a protocol of its own measures by that.
+    C) is chosen on val; ``split`` is only measured. A plugin with a protocol of its own measures by that; of a run that
+    was fine-tuned its head's answers are measured.
 
     Args:
         run: run or its directory.
@@ -70,13 +75,18 @@ def evaluate_run(
     run = run if isinstance(run, Run) else Run(run)
     dataset = run.open(data)
     console = Console()
-    if run.plugin.protocol is not None:
-        rows, confusion = _by_protocol(run, dataset, split, quick, console), None
+    told: dict[str, Any] = {}
+    if run.tuned:
+        found = measure_tuned(run, dataset, split, console)
+        rows, more = found.rows, {"confusion": _confusion(dataset, found.found, {"accuracy": found.predicted})}
+        told = {"task": run.head.task, "pairs": found.pairs()}
+    elif run.plugin.protocol is not None:
+        rows, more = _by_protocol(run, dataset, split, quick, console), {"confusion": None}
     else:
-        rows, confusion = _by_features(run, dataset, split, quick, console)
+        rows, more = _by_features(run, dataset, split, quick, console)
     classes = None if dataset.classes is None else len(dataset.classes)
     path = out or run.path / f"evaluation-{split}.json"
-    facts = {**_facts(run, dataset, split, rows), "classes": classes, "confusion": confusion}
+    facts = {**_facts(run, dataset, split, rows), "classes": classes, **more, **told}
     write_text(path, json.dumps(facts, indent=2) + "\n")
     return Evaluation(rows, split, classes, path)
 
@@ -93,14 +103,12 @@ def _by_protocol(run: Run, dataset: Dataset, split: str, quick: bool, console: C
         return rows | protocol.floors(dataset, split, quick)
 
 
-def _by_features(
-    run: Run, dataset: Dataset, split: str, quick: bool, console: Console
-) -> tuple[Rows, dict[str, Any] | None]:
-    """Metrics of the features of learnt and untrained encoder and raw input, and what is taken for what."""
+def _by_features(run: Run, dataset: Dataset, split: str, quick: bool, console: Console) -> tuple[Rows, dict[str, Any]]:
+    """Metrics of the features of learnt and untrained encoder and raw input; what is taken for what; the spaces."""
     used = {name: rows for name, rows in dataset.splits().items() if name != "test" or split == "test"}
     rows: Rows = {}
     answers: dict[str, Tensor] = {}  # of the learnt encoder's probe
-    confusion: dict[str, Any] | None = None
+    more: dict[str, Any] = {"confusion": None}
     with bar(console) as progress:
         for name, encode in _encoders(run, dataset).items():
             work = progress.add_task(name, total=sum(len(i) for i in used.values()))
@@ -113,13 +121,17 @@ def _by_features(
             }
             views = _two_views(encode, run, dataset, used[split])
             rows[name] = _measure(found, split, run, quick, views, answers if name == LEARNT else None)
+            if name != RAW and not quick:
+                apart = separation(run.encoder, dataset, found, split, int(run.config["seed"]))
+                rows[name] |= probes(apart)
+                more |= {"spaces": homes(apart)} if apart else {}
             if name == RAW and not quick:
                 rows[PCA] = _measure(_reduced(found), split, run, quick)
             if name == LEARNT:
-                confusion = _confusion(dataset, found[split], answers)
+                more["confusion"] = _confusion(dataset, found[split], answers)
                 for embedded in found.values():
                     tell_damaged(console, embedded)
-    return rows, confusion
+    return rows, more
 
 
 def _encoders(run: Run, dataset: Dataset) -> dict[str, Callable[..., Tensor]]:
@@ -169,8 +181,9 @@ def confusion_counts(true: Tensor, predicted: Tensor, classes: int) -> np.ndarra
 
 
 def _confusion(dataset: Dataset, measured: Embedded, answers: dict[str, Tensor]) -> dict[str, Any] | None:
-    """What the learnt encoder's probe took for what; None where there was no probe."""
-    if not answers or measured.labels is None or dataset.classes is None:
+    """What the learnt encoder's probe, or head, took for what; None where there was none."""
+    floating = any(predicted.is_floating_point() for predicted in answers.values())
+    if not answers or floating or measured.labels is None or dataset.classes is None:
         return None
     ((metric, predicted),) = answers.items()
     true = measured.labels[measured.labels >= 0]
@@ -197,7 +210,7 @@ def _facts(run: Run, dataset: Dataset, split: str, rows: dict[str, dict[str, flo
     return {
         "run": run.path.name,
         "recipe": run.config["recipe"],
-        "data": run.config["data"],
+        "data": str(run.sources),
         "digest": dataset.digest(),
         "split": split,
         "seed": run.config["seed"],

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ from counterpoint._version import __version__
 from counterpoint.errors import PluginError
 from counterpoint.files import write_text
 from counterpoint.methods.base import Method
-from counterpoint.parts import Dataset
+from counterpoint.parts import Dataset, Encoder
 from counterpoint.training.encoder_files import object_in, registered, save_encoder
 from counterpoint.training.recipes import find_recipe
+from counterpoint.training.sources import Sources
 
 CARD = """---
 library_name: counterpoint
@@ -29,10 +30,10 @@ tags: [self-supervised, contrastive-learning, {plugin}]
 
 # {recipe}
 
-An encoder learnt without labels by Counterpoint {version}.
+An encoder {learnt} by Counterpoint {version}.
 
 - data: `{data}` ({samples} training samples, digest `{digest}`)
-- epochs: {epochs}, samples per step: {batch_size}, seed: {seed}
+- {stages}epochs: {epochs}, samples per step: {batch_size}, seed: {seed}
 
 ```python
 import counterpoint as cp
@@ -73,7 +74,19 @@ def described(config: Namespace) -> dict[str, Any]:
         if kind == "encoders":  # weights that came from elsewhere are in the run now, and their source may go
             part["init_args"] = plugin.encoders[name].load().blank(part.get("init_args") or {})
         found[key] = part
+    module, _, name = config.method.class_path.rpartition(".")
+    method: type[Method] = getattr(import_module(module), name)
+    found["encoder"] = method.saved(found["encoder"], config.method.as_dict().get("init_args", {}))
     return found
+
+
+def _named(sources: Sources) -> str:
+    """The sources without their folders, which are nobody's business where the encoder goes."""
+    given = [getattr(sources, name) for name in ("target", "background", "data")]
+    return "` against `".join(Path(source).name for source in given if source is not None)
+
+
+WITHOUT_LABELS = "learnt without labels"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +99,9 @@ class Facts:
         seconds: that it took (since it was resumed, if it was).
         rate: samples per second over all processes.
         selected: which epoch's encoder is kept, and by what, where one was chosen.
+        processes: that trained together.
+        stages: what each stage was, where there were several.
+        learnt: how, in a few words.
     """
 
     samples: int
@@ -93,15 +109,21 @@ class Facts:
     seconds: float
     rate: float
     selected: Mapping[str, Any] | None = None
+    processes: int = 1
+    stages: Sequence[Mapping[str, Any]] = ()
+    learnt: str = WITHOUT_LABELS
 
 
-def export(out: Path, config: Namespace, method: Method, dataset: Dataset, facts: Facts) -> None:
+def export(
+    out: Path, config: Namespace, encoder: Encoder, told: Mapping[str, Any], dataset: Dataset, facts: Facts
+) -> None:
     """Write ``encoder/`` and ``run.json``.
 
     Args:
         out: run directory.
         config: complete configuration.
-        method: trained.
+        encoder: trained.
+        told: what `described` says of it.
         dataset: what it was trained on.
         facts: about the training.
     """
@@ -110,18 +132,20 @@ def export(out: Path, config: Namespace, method: Method, dataset: Dataset, facts
         plugin=config.recipe.partition("/")[0],
         recipe=config.recipe,
         version=__version__,
-        data=Path(config.data).name,
+        learnt=facts.learnt,
+        data=_named(Sources.of(config)),
         samples=facts.samples,
         digest=digest[:16],
         epochs=config.epochs,
         batch_size=config.batch_size,
         seed=config.seed,
-        elsewhere="" if method.encoder.transductive else ELSEWHERE,
+        stages=f"stages: {len(facts.stages)}, of each " if facts.stages else "",
+        elsewhere="" if encoder.transductive else ELSEWHERE,
     )
-    save_encoder(out / "encoder", method.encoder, described(config), card)
-    told = {
+    save_encoder(out / "encoder", encoder, told, card)
+    result = {
         "recipe": config.recipe,
-        "data": config.data,
+        "data": str(Sources.of(config)),
         "digest": digest,
         "samples": facts.samples,
         "seed": config.seed,
@@ -129,10 +153,12 @@ def export(out: Path, config: Namespace, method: Method, dataset: Dataset, facts
         **({"selected": dict(facts.selected)} if facts.selected else {}),
         "seconds": round(facts.seconds, 3),
         "samples_per_second": round(facts.rate, 1),
+        "processes": facts.processes,
+        **({"stages": [dict(stage) for stage in facts.stages]} if facts.stages else {}),
         "versions": versions(),
         "machine": machine(),
     }
-    write_text(out / "run.json", json.dumps(told, indent=2) + "\n")
+    write_text(out / "run.json", json.dumps(result, indent=2) + "\n")
 
 
 def versions() -> dict[str, str]:

@@ -9,7 +9,7 @@ read back exactly.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,10 @@ from counterpoint.training import _tables, scores
 from counterpoint.training._tables import METRICS, TIMING, read_metrics
 from counterpoint.training._tables import METRICS_HEADER as HEADER
 
-__all__ = ["METRICS", "TIMING", "MetricsLog", "read_metrics"]
+__all__ = ["METRICS", "TABLES", "TIMING", "MetricsLog", "join", "read_metrics"]
+
+TABLES = ((METRICS, HEADER), (TIMING, HEADER), (scores.SCORES, scores.HEADER))
+"""Every table of a run and its header; step and epoch are the first two columns."""
 
 CLOCK = "time/"
 KEPT_STEPS = 16  # whose names are remembered against doubles; a resumed run repeats at most its checkpoint's step
@@ -89,7 +92,7 @@ class MetricsLog(Logger):
         That is in ``metrics.csv``, ``timing.csv`` and ``scores.csv``. Each is rewritten beside itself and moved into
         place: a kill at any moment leaves the old or the new one.
         """
-        for name, header in ((METRICS, HEADER), (TIMING, HEADER), (scores.SCORES, scores.HEADER)):
+        for name, header in TABLES:
             _tables.rewind(self.run / name, header, step)
         self._recent = None
 
@@ -110,3 +113,26 @@ class MetricsLog(Logger):
         while len(recent) > KEPT_STEPS:
             del recent[next(iter(recent))]
         return names
+
+
+def join(runs: Sequence[Path], out: Path) -> None:
+    """The tables of runs one after the other, steps and epochs counted on, written to ``out``.
+
+    Of the untrained encoders only the first run's is kept.
+    """
+    tables: dict[str, list[list[str]]] = {name: [] for name, _ in TABLES}
+    steps = epochs = 0
+    for number, run in enumerate(runs):
+        rows = {name: [*_tables.read(run / name, header)] for name, header in TABLES if (run / name).is_file()}
+        for name, found in rows.items():
+            tables[name] += [
+                [str(steps + int(step)), str(epochs + int(epoch)) if epoch else "", *rest]
+                for step, epoch, *rest in found
+                if number == 0 or not rest[0].startswith("untrained/")
+            ]
+        told = rows.get(METRICS, [])
+        steps += max((int(row[0]) for row in told), default=0)
+        epochs += max((int(row[1]) + 1 for row in told if row[1]), default=0)
+    for name, header in TABLES:
+        if tables[name]:
+            _tables.write(out / name, header, tables[name])

@@ -23,6 +23,8 @@ ROWS = 512
 """Rows of a batch that are looked at: enough for every statistic here, and a bound on the cost for any batch size."""
 WIDE_ROWS = 256
 """The same where embeddings are wider than ``ROWS``, since the rank's cost grows with the cube of the smaller side."""
+QUEUED = 4096
+"""Rows of a memory that are looked at."""
 ANCHORS = 128
 """Rows whose scores with all others make the negatives' histogram."""
 
@@ -39,7 +41,8 @@ def batch_measures(a: Tensor, b: Tensor, content: Tensor) -> tuple[dict[str, flo
         Named values, the positive scores ``(R,)`` and the negative scores, both cosines in [-1, 1]. The values:
         ``batch/std``, the smaller of the two views' mean std over dimensions, times ``sqrt(D)`` (1 healthy, 0 none);
         ``batch/rankme``, from 1 to ``batch/rank_limit``, which is ``min(R, D)``; ``batch/alignment``,
-        ``batch/uniformity``; ``batch/positive`` and ``batch/negative``, mean scores. Where an embedding is not finite:
+        ``batch/uniformity``; ``batch/positive`` and ``batch/negative``, mean scores; ``batch/positive_variance``, and
+        ``batch/negative_variance``, that of an anchor's negatives, mean over anchors. Where an embedding is not finite:
         ``batch/std`` alone, NaN. For fewer than two rows: nothing.
     """
     rows = min(len(a), ROWS if a.shape[1] <= ROWS else WIDE_ROWS)
@@ -48,7 +51,7 @@ def batch_measures(a: Tensor, b: Tensor, content: Tensor) -> tuple[dict[str, flo
     if rows < 2 or not bool(torch.isfinite(a).all() and torch.isfinite(b).all()):
         return ({} if rows < 2 else {"batch/std": float("nan")}), empty, empty
     positive = (a * b).sum(dim=1)
-    negative = _negatives(a, b, content[:rows].cpu())
+    negative, variance = _negatives(a, b, content[:rows].cpu(), content[:rows].cpu())
     values = {
         "batch/std": min(feature_std(a), feature_std(b)) / healthy_std(a.shape[1]),
         "batch/rankme": rankme(a),
@@ -56,19 +59,51 @@ def batch_measures(a: Tensor, b: Tensor, content: Tensor) -> tuple[dict[str, flo
         "batch/alignment": alignment(a, b),
         "batch/uniformity": uniformity(a),
         "batch/positive": float(positive.mean()),
+        "batch/positive_variance": float(positive.var(correction=0)),
     }
     if len(negative):
-        values["batch/negative"] = float(negative.mean())
+        values |= {"batch/negative": float(negative.mean()), "batch/negative_variance": variance}
     return values, positive, negative
 
 
-def _negatives(a: Tensor, b: Tensor, content: Tensor) -> Tensor:
-    """Scores of the first rows of ``a`` with the rows of ``b`` that are of other samples and other content."""
+def queue_measures(a: Tensor, queue: Tensor, content: Tensor, queue_content: Tensor) -> tuple[dict[str, float], Tensor]:
+    """Scores of a batch's embeddings with a memory's rows.
+
+    Args:
+        a: ``(B, D)`` embeddings, detached.
+        queue: ``(M, D)`` rows of the memory.
+        content: ``(B,)`` content ids; 0 is "not known".
+        queue_content: ``(M,)`` those of the rows.
+
+    Returns:
+        ``queue/negative``, the mean score with rows of other content, and ``queue/negative_variance``, that of an
+        anchor's, mean over anchors; and the scores. Nothing where there is none, or where one is not finite.
+    """
+    a, queue = (nn.functional.normalize(z.float().cpu(), dim=1) for z in (a[:ANCHORS], queue[:QUEUED]))
+    if not bool(torch.isfinite(a).all() and torch.isfinite(queue).all()):
+        return {}, a.new_zeros(0)
+    scores, variance = _negatives(a, queue, content.cpu(), queue_content[:QUEUED].cpu(), same=False)
+    if not len(scores):
+        return {}, scores
+    return {"queue/negative": float(scores.mean()), "queue/negative_variance": variance}, scores
+
+
+def _negatives(a: Tensor, b: Tensor, content: Tensor, others: Tensor, same: bool = True) -> tuple[Tensor, float]:
+    """Scores of the first rows of ``a`` with the rows of ``b`` that are of other content, and their mean variance.
+
+    ``same``: row i of both is sample i, and never counted.
+    """
     anchors = min(len(a), ANCHORS)
-    other = ~torch.eye(anchors, len(b), dtype=torch.bool)
-    if len(content) == len(b):
-        other &= (content[:anchors, None] != content) | (content == 0)
-    return (a[:anchors] @ b.T)[other]
+    counted = torch.ones(anchors, len(b), dtype=torch.bool)
+    if same:
+        counted.fill_diagonal_(False)
+    if len(others) == len(b):
+        counted &= (content[:anchors, None] != others) | (others == 0)
+    scores = a[:anchors] @ b.T
+    number = counted.sum(dim=1)
+    mean = (scores * counted).sum(dim=1) / number.clamp(min=1)
+    variance = ((scores - mean[:, None]).square() * counted).sum(dim=1) / number.clamp(min=1)
+    return scores[counted], float(variance[number > 0].mean()) if bool(number.any()) else 0.0
 
 
 def duplicate_share(content: Tensor) -> float:

@@ -16,6 +16,10 @@ the batch of the ``n``-th update, as the weights were before it. The metrics:
 ``batch/uniformity``        Wang & Isola; lower is better
 ``batch/positive``          mean cosine of two views of one sample
 ``batch/negative``          mean cosine of views of samples of different content
+``batch/positive_variance`` variance of the cosines of two views of one sample
+``batch/negative_variance`` variance of the cosines of an anchor and its negatives, mean over anchors
+``queue/negative``          mean cosine of a view and a memory's rows of other content, where the method has a memory
+``queue/negative_variance`` and their variance, as above
 ``batch/duplicates``        share of samples whose content the batch had already
 ``val/knn[k=20,T=0.07]``    accuracy of the encoder's features on held-out samples, where there are labels
 ``val/rankme`` ``val/std``  and ``val/uniformity``: of the same features
@@ -39,7 +43,14 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from counterpoint.errors import ConfigError, message
 from counterpoint.training.logs import MetricsLog
-from counterpoint.training.measures import Embed, batch_measures, duplicate_share, encoder_measures, undisturbed
+from counterpoint.training.measures import (
+    Embed,
+    batch_measures,
+    duplicate_share,
+    encoder_measures,
+    queue_measures,
+    undisturbed,
+)
 from counterpoint.training.scores import ScoreCounts
 from counterpoint.types import Batch, Damaged, Step
 
@@ -183,6 +194,10 @@ class Monitor(Callback):
             values |= measured
             self._scores.add("positive", positive)
             self._scores.add("negative", negative)
+        if told.pair is not None and told.queue is not None:
+            measured, queued = queue_measures(told.pair[0], told.queue[0], batch.content, told.queue[1])
+            values |= measured
+            self._scores.add("queue", queued)
         return values
 
     def _look_at_encoder(self, trainer: Trainer, pl_module: LightningModule, when: str) -> None:

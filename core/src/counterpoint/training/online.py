@@ -8,7 +8,7 @@ from torch import Tensor
 from counterpoint.methods.base import Method
 from counterpoint.parts import Dataset, Views
 from counterpoint.training.data import mix
-from counterpoint.training.embedding import embed, encode_with
+from counterpoint.training.embedding import Embedded, embed, encode_with
 from counterpoint.training.measures import undisturbed
 
 LARGEST = {"train": 2000, "val": 1000}
@@ -36,8 +36,12 @@ class OnlineFeatures:
 
     def __call__(self, split: str) -> tuple[Tensor, Tensor | None]:
         """Features and labels of the split's subset, on the CPU."""
+        found = self.embedded(split)
+        return found.features, found.labels
+
+    def embedded(self, split: str) -> Embedded:
+        """All that is known of the split's subset."""
         encoder = self.method.encoder
         device = next(encoder.parameters()).device
         with undisturbed(encoder):
-            found = embed(encode_with(encoder), self.views, self.dataset, self.indices[split].tolist(), device=device)
-        return found.features, found.labels
+            return embed(encode_with(encoder), self.views, self.dataset, self.indices[split].tolist(), device=device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,14 +16,25 @@ if TYPE_CHECKING:
     from counterpoint.methods.base import Method
 
 
-def rate(step: int, total: int, optimization: Optimization) -> float:
-    """Share of the peak learning rate at ``step`` of ``total``: linear warm-up, then half a cosine."""
-    warm = optimization.warmup * total
+def rate(step: int, total: int, optimization: Optimization, begin: float = 0.0) -> float:
+    """Share of the peak learning rate at ``step`` of ``total``: linear warm-up, then half a cosine.
+
+    Args:
+        step: updates done.
+        total: of the training.
+        optimization: its schedule.
+        begin: share of the training after which these parameters begin, with a warm-up of their own.
+    """
+    warm, late = optimization.warmup * total, begin * total
+    if begin and step < late:
+        return 0.0
+    ramp = min(1.0, (step - late + 1) / (warm + 1))
     if step < warm:
-        return (step + 1) / (warm + 1)
+        return ramp
     progress = min(1.0, (step - warm) / max(1.0, total - warm))
     cosine = 0.5 * (1 + math.cos(math.pi * progress))
-    return optimization.final_lr + (1 - optimization.final_lr) * cosine
+    level = optimization.final_lr + (1 - optimization.final_lr) * cosine
+    return level * ramp if begin else level
 
 
 def build_optimizer(groups: list[dict[str, Any]], optimization: Optimization) -> torch.optim.Optimizer:
@@ -43,5 +55,6 @@ def configure(method: Method, optimization: Optimization) -> dict[str, Any]:
     """Lightning's dictionary for ``configure_optimizers``."""
     optimizer = build_optimizer(method.parameter_groups(), optimization)
     total = method.total_steps
-    schedule = LambdaLR(optimizer, lambda step: rate(step, total, optimization))
+    begins = [group.get("begin", 0.0) for group in optimizer.param_groups]
+    schedule = LambdaLR(optimizer, [partial(rate, total=total, optimization=optimization, begin=b) for b in begins])
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

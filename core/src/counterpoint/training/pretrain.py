@@ -24,13 +24,20 @@ from rich.markup import escape
 from counterpoint.errors import ConfigError, DataError, Interrupted, RunError, message
 from counterpoint.files import require_disk, write_text
 from counterpoint.methods.base import Method
+from counterpoint.methods.finetune import FineTune
 from counterpoint.parts import Dataset, Protocol, Views
 from counterpoint.run import CONFIG, Run, is_run
 from counterpoint.training import config as configs
-from counterpoint.training.checkpoints import LAST, SaveLast, checkpoint_step
-from counterpoint.training.data import RunData
-from counterpoint.training.export import Facts, described, export, is_first_process
+from counterpoint.training._tables import STAGES
+from counterpoint.training.answers import SHOWN, OnlineAnswers, begin, refit, training_samples
+from counterpoint.training.cells import CellLog, CellSampler, largest_cell, read_cells
+from counterpoint.training.checkpoints import LAST, SaveLast, checkpoint_step, resume_command
+from counterpoint.training.contrasted import StratifiedSampler
+from counterpoint.training.data import RunData, StepSampler
+from counterpoint.training.encoder_files import WEIGHTS, load_weights
+from counterpoint.training.export import WITHOUT_LABELS, Facts, described, export, is_first_process
 from counterpoint.training.guards import StepGuard
+from counterpoint.training.head_files import save_head
 from counterpoint.training.logs import MetricsLog
 from counterpoint.training.monitors import Monitor
 from counterpoint.training.online import OnlineFeatures
@@ -40,11 +47,14 @@ from counterpoint.training.recipes import find_recipe
 from counterpoint.training.selection import Selection
 from counterpoint.training.settings import Settings, set_threads, settings_of
 from counterpoint.training.sizes import Sizes, measure_sizes, parameter_bytes
+from counterpoint.training.sources import SOURCES, Sources, accepting
+from counterpoint.training.stages import fit_stages
+from counterpoint.training.statistics import recompute_statistics
 from counterpoint.training.stops import LeaveNow, StopRequest
 from counterpoint.training.verdict import diagnose
 
 ROOM = 64 * 2**20  # bytes beside the checkpoints: logs, report
-FOLDERS = ("checkpoints", "encoder", "tensorboard")
+FOLDERS = ("checkpoints", "encoder", "head", "plain", "tensorboard", STAGES)
 WRITTEN = (CONFIG, "run.json", "*.csv", "evaluation-*.json", "non-finite.json", "report.html", *FOLDERS)
 COPIES = 3  # the old checkpoint, the new one while it is written, and the encoder
 
@@ -83,10 +93,16 @@ def configured(recipe: str | None, settings: Mapping[str, Any]) -> Namespace:
 
 def start_run(config: Namespace, *, overwrite: bool = False) -> Run:
     """Begin a run in ``config.out``."""
-    if _is_path(config):
-        config.data = str(Path(config.data).resolve())  # resume works from anywhere
+    for option in SOURCES:
+        if _is_path(config, option):
+            config[option] = str(Path(config[option]).resolve())  # resume works from anywhere
     if is_first_process():
         _claim(Path(config.out), overwrite)
+    if config.stages.count > 1:
+        described(config)
+        if is_first_process():
+            clear(Path(config.out))
+        return fit_stages(config, _fit, resumed=False)
     return _fit(config, checkpoint=None)
 
 
@@ -98,16 +114,19 @@ def resume_run(path: Path) -> Run:
         return run
     config = configs.parse(["--config", str(path / CONFIG)])
     config.out = str(path)
+    if config.stages.count > 1:
+        return fit_stages(config, _fit, resumed=True)
     checkpoint = path / LAST
     return _fit(config, checkpoint if checkpoint.is_file() else None)
 
 
-def _is_path(config: Namespace) -> bool:
-    """Whether ``data`` names a file or folder, not a data set that happens to be called as something here."""
-    if not Path(config.data).exists():
+def _is_path(config: Namespace, option: str) -> bool:
+    """Whether the source names a file or folder, not a data set that happens to be called as something here."""
+    source = config[option]
+    if source is None or not Path(source).exists():
         return False
-    plugin, full = find_recipe(config.recipe).plugin, str(Path(config.data).resolve())
-    return configs.accepting(plugin, full) is configs.accepting(plugin, config.data)
+    plugin, full = find_recipe(config.recipe).plugin, str(Path(source).resolve())
+    return accepting(plugin, full) is accepting(plugin, source)
 
 
 def _claim(out: Path, overwrite: bool) -> None:
@@ -140,18 +159,26 @@ def _fit(config: Namespace, checkpoint: Path | None) -> Run:
     begun = 0 if checkpoint is None else checkpoint_step(checkpoint)
     built = configs.instantiate(config)
     dataset, views, method = built.dataset, built.views, built.method
-    indices = dataset.splits()["train"]
+    indices = training_samples(method, dataset, settings.seed)
+    method.prepare(dataset, indices)
+    if checkpoint is None and config.get("start"):
+        load_weights(method.encoder, Path(config.start) / "encoder" / WEIGHTS)
+    if checkpoint is None and isinstance(method, FineTune):
+        begin(method, views, dataset, indices, settings.seed)
+    cells = read_cells(Path(settings.cells), indices) if settings.cells else None
+    data = RunData(dataset, views, indices, settings, _order(dataset, cells))
     stop, guard = StopRequest(), StepGuard(out, dataset, settings.seed)
-    protocol = _protocol(config, method, views, dataset)
-    monitor = _monitor(settings, method, views, dataset, protocol)
+    monitor = _monitor(config, settings, method, views, dataset, indices)
     selection = Selection(out, monitor, settings.select, settings.patience) if settings.select else None
     save = SaveLast(out, settings.save_minutes, settings.save_steps, stop)
     # Saving comes last, when the monitors have written their rows.
     with _quiet():
-        watching = [monitor, *([selection] if selection else []), Progress(not settings.progress, settings.select)]
+        watching = [monitor, *([selection] if selection else []), *([CellLog(data)] if settings.cells else [])]
+        watching += [Progress(not settings.progress, settings.select or _shown(method))]
         trainer = _trainer(settings, out, [stop, guard, *watching, save])
-    config.batch_size = settings.batch_size = _batch_size(settings, len(indices), trainer.world_size)
-    _plan(method, settings, built.optimization, len(indices), trainer.world_size)
+    together = len(indices) if cells is None else largest_cell(cells)
+    config.batch_size = settings.batch_size = _batch_size(settings, together, trainer.world_size)
+    _plan(method, settings, built.optimization, len(data.sampler(ranks=trainer.world_size)))
     require_disk(out, COPIES * parameter_bytes(method) + ROOM)
     if trainer.is_global_zero:
         sizes = _sizes(method, views, dataset, indices, settings, trainer)
@@ -160,25 +187,41 @@ def _fit(config: Namespace, checkpoint: Path | None) -> Run:
         if checkpoint is None:
             clear(out)
         write_text(out / CONFIG, configs.dump(config))
-        told = f"{len(indices)} training samples of {config.data} · {sizes.describe(settings.batch_size)}"
+        told = f"{len(indices)} training samples of {Sources.of(config)} · {sizes.describe(settings.batch_size)}"
         console.print(f"[bold]{config.recipe}[/] · {escape(told)}")
-        for note in dataset.notes:
+        drawn = data.sampler(ranks=trainer.world_size)
+        for note in (*dataset.notes, *([str(drawn)] if isinstance(drawn, CellSampler) else [])):
             console.print(escape(note), style="dim")
     began = time.perf_counter()
     with _quiet(), stop.listening(), guard.explaining():
-        _train(trainer, method, RunData(dataset, views, indices, settings), checkpoint)
+        _train(trainer, method, data, checkpoint)
     seconds = time.perf_counter() - began
     if trainer.is_global_zero:
         done = (trainer.global_step - begun) * settings.batch_size * trainer.world_size
         chosen = None
         if selection is not None:
-            selection.restore(method.encoder)
+            selection.restore(method.kept)
             chosen = {"by": settings.select, **selection.best}
-        facts = Facts(len(indices), trainer.global_step, seconds, done / seconds, chosen)
-        export(out, config, method, dataset, facts)
+        if cells is not None:
+            recompute_statistics(method.encoder, views, dataset, indices, settings)
+        learnt = f"fine-tuned to {method.task}" if isinstance(method, FineTune) else WITHOUT_LABELS
+        facts = Facts(
+            len(indices), trainer.global_step, seconds, done / seconds, chosen, trainer.world_size, learnt=learnt
+        )
+        export(out, config, method.encoder, described(config), dataset, facts)
+        if isinstance(method, FineTune):
+            refit(method, views, dataset, indices)
+            save_head(out / "head", method, dataset)
         lines = [monitor.damaged, str(selection or ""), str(diagnose(out)), f"Run: {out}"]
         console.print(escape("\n".join(line for line in lines if line)))
     return Run(out)
+
+
+def _order(dataset: Dataset, cells: np.ndarray | None) -> Callable[..., StepSampler]:
+    """How batches are drawn."""
+    if cells is not None:
+        return partial(CellSampler, cells=cells)
+    return StepSampler if dataset.strata is None else partial(StratifiedSampler, strata=dataset.strata)
 
 
 def _train(trainer: Trainer, method: Method, data: RunData, checkpoint: Path | None) -> None:
@@ -187,8 +230,7 @@ def _train(trainer: Trainer, method: Method, data: RunData, checkpoint: Path | N
     except LeaveNow:
         run = trainer.default_root_dir
         raise Interrupted(
-            "Stopped at once; what came after the last checkpoint is lost. "
-            f"Go on with: counterpoint pretrain --resume {run}"
+            f"Stopped at once; what came after the last checkpoint is lost. Go on with: {resume_command(Path(run))}"
         ) from None
 
 
@@ -202,9 +244,9 @@ def _batch_size(settings: Settings, samples: int, ranks: int) -> int:
     return min(settings.batch_size, largest)
 
 
-def _plan(method: Method, settings: Settings, optimization: Any, samples: int, ranks: int) -> None:
-    """Tell the method how long it will train and with what."""
-    steps = samples // (settings.batch_size * ranks) * settings.epochs
+def _plan(method: Method, settings: Settings, optimization: Any, epoch: int) -> None:
+    """Tell the method how long it will train, with so many steps in an epoch, and with what."""
+    steps = epoch * settings.epochs
     method.total_steps = min(steps, settings.max_steps or steps)
     method.optimization = partial(configure, optimization=optimization)
 
@@ -229,6 +271,11 @@ def _sizes(
 Measure = Callable[[], dict[str, float]]
 
 
+def _shown(method: Method) -> str | None:
+    """The metric of val beside the loss, where nothing was chosen to be looked at."""
+    return SHOWN[method.task] if isinstance(method, FineTune) else None
+
+
 def _protocol(config: Namespace, method: Method, views: Views, dataset: Dataset) -> Measure | None:
     """What the plugin measures of the encoder on val, where it has a protocol of its own."""
     part = find_recipe(config.recipe).plugin.protocol
@@ -238,8 +285,16 @@ def _protocol(config: Namespace, method: Method, views: Views, dataset: Dataset)
     return lambda: protocol.measure(method.encoder, views, dataset, "val")
 
 
-def _monitor(settings: Settings, method: Method, views: Views, dataset: Dataset, protocol: Measure | None) -> Monitor:
-    features = OnlineFeatures(method, views, dataset, settings.seed)
+def _monitor(
+    config: Namespace, settings: Settings, method: Method, views: Views, dataset: Dataset, indices: np.ndarray
+) -> Monitor:
+    features: OnlineFeatures
+    if isinstance(method, FineTune):
+        features = answers = OnlineAnswers(method, views, dataset, indices, settings.seed)
+        protocol: Measure | None = answers.measure
+    else:
+        features = OnlineFeatures(method, views, dataset, settings.seed)
+        protocol = _protocol(config, method, views, dataset)
     return Monitor(features, settings.monitor_steps, settings.monitor_epochs, protocol=protocol)
 
 

@@ -8,8 +8,16 @@ from typing import Any
 
 from counterpoint import plugin as plugins
 from counterpoint.errors import ConfigError, nearest
+from counterpoint.methods.registry import FINE_TUNING
 from counterpoint.plugin import Part, Plugin
 from counterpoint.training.needs import lacks, methods_of
+
+FINE_TUNING_SETTINGS: Mapping[str, Any] = {
+    "epochs": 30,
+    "batch_size": 64,
+    "optimization": {"name": "adamw", "lr": 1e-3, "warmup": 0.1},
+}
+"""Few labels make few steps an epoch: smaller batches and more epochs than a pretraining, at a smaller rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +36,14 @@ class Recipe:
     method: Part
     settings: Mapping[str, Any]
 
+    @property
+    def tunes(self) -> bool:
+        """Whether it is a task of fine-tuning, which needs labels or targets."""
+        return self.method in FINE_TUNING.values()
+
 
 def find_recipe(name: str) -> Recipe:
-    """The recipe called ``plugin/method``.
+    """The recipe called ``plugin/method``, or ``plugin/task`` for a task of fine-tuning.
 
     Raises:
         ConfigError: the name has no slash, the method is unknown (with the nearest), or it needs what no encoder has.
@@ -41,6 +54,8 @@ def find_recipe(name: str) -> Recipe:
         raise ConfigError(f"recipe {name!r} is not of the form plugin/method, e.g. vision/simclr")
     plugin = plugins.get(plugin_name)
     methods = methods_of(plugin)
+    if method_name in FINE_TUNING and method_name not in methods:
+        return Recipe(name, plugin, FINE_TUNING[method_name], FINE_TUNING_SETTINGS)
     if method_name not in methods:
         raise ConfigError(f"Plugin {plugin_name!r} has no method {method_name!r}.{nearest(method_name, methods)}")
     missing = lacks(plugin, methods[method_name])

@@ -18,7 +18,7 @@ from counterpoint.training import _tables
 
 SCORES = "scores.csv"
 BINS = 64
-KINDS = ("positive", "negative")
+KINDS = ("positive", "negative", "queue")
 HEADER = ("step", "epoch", "pair", *(f"bin{number}" for number in range(BINS)))
 
 
@@ -29,7 +29,8 @@ class Histogram:
     Attributes:
         step: updates done at the epoch's end.
         epoch: from 0.
-        pair: ``"positive"`` (two views of a sample) or ``"negative"`` (views of samples of different content).
+        pair: ``"positive"`` (two views of a sample), ``"negative"`` (views of samples of different content) or
+            ``"queue"`` (a view and a memory's rows of other content, where the method has a memory).
         counts: 64 counts; bin ``i`` holds the cosines from ``-1 + i/32`` up to ``-1 + (i+1)/32``.
     """
 
@@ -49,7 +50,7 @@ class ScoreCounts:
     """Adds up an epoch's histograms.
 
     Args:
-        counts: ``{"positive": [64 numbers], "negative": [64 numbers]}`` to go on from, or None.
+        counts: ``{"positive": [64 numbers], "negative": [64 numbers], …}`` to go on from, or None.
     """
 
     def __init__(self, counts: dict[str, list[int]] | None = None) -> None:

@@ -64,7 +64,7 @@ class Selection(Callback):
             TrainingError: the disk does not take the weights.
         """
         if trainer.is_global_zero and self.monitor.looked_at_epoch == trainer.current_epoch:
-            self._judge(trainer, pl_module.encoder)  # type: ignore[arg-type]
+            self._judge(trainer, pl_module.kept)  # type: ignore[arg-type]
         if trainer.strategy.reduce_boolean_decision(self._hopeless, all=False):
             trainer.should_stop = True
 
@@ -72,13 +72,13 @@ class Selection(Callback):
     def _hopeless(self) -> bool:
         return self.patience is not None and self._stale >= self.patience
 
-    def _judge(self, trainer: Trainer, encoder: nn.Module) -> None:
+    def _judge(self, trainer: Trainer, kept: nn.Module) -> None:
         value = self._find("val")
         if not math.isfinite(value) or (self.best and value <= self.best["value"]):
             self._stale += 1
             return
         try:
-            save_weights(encoder, self.path)
+            save_weights(kept, self.path)
         except OSError as error:
             raise TrainingError(f"{self.path}: cannot be written ({error.strerror}). Make room.") from error
         self.best = {"value": value, "epoch": trainer.current_epoch, "step": trainer.global_step}
@@ -92,10 +92,10 @@ class Selection(Callback):
             raise ConfigError(message("select", repr(self.metric), ", ".join(known), nearest(self.metric, known)))
         return value
 
-    def restore(self, encoder: nn.Module) -> None:
-        """Give ``encoder`` the weights of the best look, if there was any."""
+    def restore(self, kept: nn.Module) -> None:
+        """Give what is kept the weights of the best look, if there was any."""
         if self.best:
-            load_weights(encoder, self.path)
+            load_weights(kept, self.path)
 
     def __str__(self) -> str:
         """What was chosen, in a line; empty where nothing was."""

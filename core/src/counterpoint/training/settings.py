@@ -47,6 +47,41 @@ class Optimization:
 
 
 @dataclass
+class Stages:
+    """Multistage contrastive learning (MCL), for encoders that stop at the first easy feature.
+
+    After each stage the training samples are clustered in its encoder's space; in the next one a new encoder has its
+    negatives from its own cell only, where what is learnt already tells nothing apart. What is kept is the encoders
+    side by side. Each stage trains for ``epochs``, and is a run of its own in ``stages/<number>``.
+
+    Args:
+        count: encoders that are trained one after the other; 1: plain training.
+        clusters: of each clustering (k-means). Two to eight for small data: cells are up to clusters^stages.
+        cells: intersection: a cell is what all earlier clusterings put together (the paper); latest: only the newest
+            one (the released script).
+        init: what a further stage begins with. fresh: other random weights; base: those that the first began with;
+            previous: those that the stage before ended with. Weights from elsewhere (pretrained) are in all of them.
+        min_cell: smaller cells are merged with their nearest sibling; null: what a step needs, so that none is lost.
+        norm: joint: each stage counts by its embedding's length; per_stage: all count the same.
+        modality: whose embeddings are clustered; null: the first.
+    """
+
+    count: int = 1
+    clusters: int = 8
+    cells: Literal["intersection", "latest"] = "intersection"
+    init: Literal["fresh", "base", "previous"] = "fresh"
+    min_cell: int | None = None
+    norm: Literal["joint", "per_stage"] = "joint"
+    modality: str | None = None
+
+    def __post_init__(self) -> None:
+        for key, least in (("count", 1), ("clusters", 2), ("min_cell", 1)):
+            value = getattr(self, key)
+            if value is not None and value < least:
+                raise ConfigError(message(f"stages.{key}", value, f"a whole number from {least}"))
+
+
+@dataclass
 class Settings:
     """How a pretraining runs.
 
@@ -70,6 +105,8 @@ class Settings:
         select: keep the encoder of the epoch that is best on val by this metric, e.g. "recall@20"; null: the last one.
         patience: with select: stop after so many looks without a better one; null: train to the end.
         max_steps: stop after so many steps (schedules follow it); null: epochs decide.
+        cells: a Parquet table with the columns index and cell: every batch, so every negative, is then of one cell.
+        init: a run whose encoder's weights training begins with; null: the encoder's own.
         tensorboard: write TensorBoard logs beside metrics.csv.
         progress: show the progress bar.
         report: write report.html at the end (seconds; `counterpoint report` writes it at any time).
@@ -93,6 +130,8 @@ class Settings:
     select: str | None = None
     patience: int | None = None
     max_steps: int | None = None
+    cells: str | None = None
+    init: str | None = None
     tensorboard: bool = True
     progress: bool = True
     report: bool = True

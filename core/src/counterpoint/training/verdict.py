@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,8 @@ import yaml
 
 from counterpoint.errors import RunError, message
 from counterpoint.training._remedies import advice
-from counterpoint.training._tables import read_metrics
+from counterpoint.training._tables import read_metrics, stages_of
+from counterpoint.training.volatility import volatility
 
 State = Literal[
     "healthy",
@@ -47,6 +48,7 @@ FALLING = 0.002  # of the chance level, from one fifth of the run to the next: n
 NOISE = 3  # standard errors: a difference of two means that is smaller is none
 SEPARATED = 0.01  # mean cosine of positives over that of negatives: 0 where views of a sample share nothing
 EQUAL = 0.9  # mean cosine of negatives: above it, positives that are not separated mean that all scores are equal
+APART = 0.5  # standard deviations by which positives and negatives have come apart since the first fifth of the run
 WORSE = 1.2  # times the chance level: worse than knowing nothing; a loss this high has blown up
 BETTER = 1.5  # times the untrained encoder's value of the metric that chooses the epoch: then it learns, whatever else
 PARTS = 5  # a run's points are compared fifth by fifth
@@ -99,6 +101,9 @@ def diagnose(run: str | Path) -> Verdict:
         RunError: no such directory, or nothing logged in it yet.
     """
     run = Path(run)
+    stages = stages_of(run)
+    if stages:
+        return _of_stages([diagnose(path) for path in stages])
     metrics = read_metrics(run)
     if not metrics:
         todo = "Wait for the first logged step, or look at what `counterpoint pretrain` printed last."
@@ -110,6 +115,12 @@ def diagnose(run: str | Path) -> Verdict:
         if found["step"] >= last:  # else the run was resumed and went past it
             metrics["train/loss"] = [*metrics.get("train/loss", []), (found["step"], math.nan)]
     return verdict(metrics, *_configured(run))
+
+
+def _of_stages(found: Sequence[Verdict]) -> Verdict:
+    """Of several stages: the state of the first that is in trouble, and what is said of each."""
+    worst = next((one for one in found if one.state != "healthy"), found[-1])
+    return replace(worst, text=" ".join(f"Stage {number}: {one.text}" for number, one in enumerate(found)))
 
 
 def _configured(run: Path) -> tuple[str | None, str | None]:
@@ -131,6 +142,10 @@ def _numbers(metrics: Metrics, select: str | None) -> dict[str, float]:
         if parts:
             numbers[name] = _mean(parts[-1])
             numbers[f"{name} before"] = _mean(parts[-2]) if len(parts) > 1 else numbers[name]
+    numbers |= _apart(metrics)
+    restless = volatility(metrics.get("batch/positive", ()))
+    if restless:
+        numbers["volatility"] = restless[-1][1]
     loss = [value for _, value in metrics.get("train/loss", ())]
     numbers["points"] = len(loss)
     if loss:
@@ -150,6 +165,16 @@ def _numbers(metrics: Metrics, select: str | None) -> dict[str, float]:
     return numbers
 
 
+def _apart(metrics: Metrics) -> dict[str, float]:
+    """How many standard deviations of the negatives' scores lie between positives and negatives, at first and now."""
+    names = ("batch/positive", "batch/negative", "batch/negative_variance")
+    points = [dict(metrics.get(name, ())) for name in names]
+    steps = sorted(points[0].keys() & points[1].keys() & points[2].keys())
+    apart = [(points[0][s] - points[1][s]) / math.sqrt(points[2][s]) for s in steps if points[2][s] > 0]
+    parts = _fifths([value for value in apart if math.isfinite(value)])
+    return {"apart at first": _mean(parts[0]), "apart": _mean(parts[-1])} if parts else {}
+
+
 _RECENT = {
     "loss": "train/loss",
     "chance": "train/chance",
@@ -158,6 +183,8 @@ _RECENT = {
     "rank limit": "batch/rank_limit",
     "positive": "batch/positive",
     "negative": "batch/negative",
+    "positive variance": "batch/positive_variance",
+    "negative variance": "batch/negative_variance",
     "duplicates": "batch/duplicates",
     "gradient": "train/grad_norm",
     "val std": "val/std",
@@ -260,6 +287,8 @@ def _flat(n: dict[str, float]) -> Found:
         return None
     if n["fall"] > max(NOISE * n["noise"], FALLEN * n["chance"]):
         return None
+    if n.get("apart", 0.0) > n.get("apart at first", 0.0) + APART:
+        return None  # the loss stays since the task grows harder (MoCHi), not since nothing is learnt
     return _held_against(n, f"the loss is {n['loss']:.2f}, chance is {n['chance']:.2f}, and it does not fall")
 
 
@@ -314,6 +343,10 @@ def _healthy(n: dict[str, float]) -> str:
         said.append(f"spread {n['std']:.2f} of 1.00, rank {n['rank']:.0f} of {n['rank limit']:.0f}")
     if "knn" in n:
         said.append(f"kNN {n['knn']:.1%}" + (f" (untrained {n['untrained knn']:.1%})" if "untrained knn" in n else ""))
+    if "positive variance" in n and "negative variance" in n:
+        spread = [f"{n[kind]:.2f} ± {math.sqrt(n[f'{kind} variance']):.2f}" for kind in ("positive", "negative")]
+        jumps = f", volatility {n['volatility']:.3f}" if "volatility" in n else ""
+        said.append(f"scores of positives {spread[0]}{jumps}, of negatives {spread[1]}")
     if n.get("duplicates", 0) > 0.01:
         said.append(f"{n['duplicates']:.0%} of a batch are duplicates")
     return f"Healthy: {'; '.join(said)}."

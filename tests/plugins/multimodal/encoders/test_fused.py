@@ -175,7 +175,8 @@ def test_the_config_of_a_saved_encoder_names_no_run(run: str) -> None:
         class_path="counterpoint_multimodal.encoders.FusedTowers", init_args=Namespace(dim=8, runs=[None, run])
     )
     views = Namespace(class_path="counterpoint_multimodal.views.PairViews", init_args=Namespace(size=32))
-    told = described(Namespace(recipe="multimodal/clip", encoder=encoder, views=views))
+    method = Namespace(class_path="counterpoint.methods.Pair")
+    told = described(Namespace(recipe="multimodal/clip", encoder=encoder, views=views, method=method))
     arguments = told["encoder"]["init_args"]
     assert arguments["runs"] == [None, None]
     assert arguments["image_options"] == [{}, {"patch": 8, **SMALL}]

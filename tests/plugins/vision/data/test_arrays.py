@@ -197,3 +197,22 @@ def test_a_batch_with_damage_or_several_sizes(archive):
     batch = data.batch([0, 1])
     assert batch.index.tolist() == [1] and batch.damaged[0].index == 0
     assert len(ImageArrays(archive(**pack(jpegs(2) + jpegs(1, 16)))).batch([0, 2]).data["image"]) == 2
+
+
+def test_targets_are_numbers_and_fractions_are_no_labels(archive):
+    images = random_images(3, 4, 4)
+    data = ImageArrays(archive(images=images, targets=np.array([0.5, np.nan, 2])))
+    assert data.labels is None and data.targets.dtype == torch.float32
+    assert [data[i].target for i in range(3)] == [0.5, None, 2]
+    assert data.batch([2, 0]).target.tolist() == [2, 0.5]
+    both = ImageArrays(archive(images=images, y=np.array([3, 1, 2])))
+    assert both.labels.tolist() == both.targets.tolist() == [3, 1, 2]
+    assert data.digest() != ImageArrays(archive(images=images, targets=np.array([0.5, 1, 2]))).digest()
+    with pytest.raises(DataError, match=r"the targets: found float64 \(2,\); allowed: 3 numbers, one per image"):
+        ImageArrays(archive(images=images, targets=np.zeros(2)))
+
+
+def test_parts_without_targets_are_unknown(archive):
+    images = random_images(2, 4, 4)
+    data = ImageArrays(archive(x_train=images, y_train=np.array([0.5, 1.5]), x_test=images))
+    assert data.targets[:2].tolist() == [0.5, 1.5] and data.targets[2:].isnan().all() and data.labels is None

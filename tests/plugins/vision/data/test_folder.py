@@ -229,3 +229,17 @@ def test_unreadable_folder(tmp_path, save, monkeypatch):
     monkeypatch.setattr("os.scandir", refuse)
     with pytest.raises(DataError, match="Permission denied; allowed: a folder that can be read"):
         ImageFolder(str(tmp_path))
+
+
+def test_a_table_of_targets_in_the_folder(tmp_path, save):
+    for path in ("a.png", "b/c.png", "b/d.png"):
+        save(path)
+    (tmp_path / "targets.csv").write_text("path,target\nb/c.png,1.5\na.png,\ngone.png,3\n")
+    data = ImageFolder(str(tmp_path))
+    assert [data[i].target for i in range(3)] == [None, 1.5, None]
+    assert data.notes == ("targets.csv names 1 files that are not here.",)
+    (tmp_path / "targets.csv").write_text("path,colour\na.png,red\n")
+    with pytest.raises(
+        DataError, match=r"targets.csv: found columns path, colour; allowed: a column of numbers called"
+    ):
+        ImageFolder(str(tmp_path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
+import torch
 from pyarrow import parquet
 
 from counterpoint.errors import DataError
@@ -87,3 +88,24 @@ def test_errors(table, tmp_path):
 
 def test_accepts(table):
     assert ImageTable.accepts(table("path\n")) and not ImageTable.accepts("none.csv")
+
+
+def test_a_column_of_numbers_gives_targets(table):
+    data = ImageTable(table("path,age,label\npics/a.png,31.5,x\npics/b.png,,y\n"), target_column="age")
+    assert data.targets.dtype == torch.float32 and data.targets[0] == 31.5 and data.targets[1].isnan()
+    assert [data[i].target for i in range(2)] == [31.5, None] and data.labels.tolist() == [0, 1]
+    batch = data.batch([1, 0])
+    assert batch.target[1] == 31.5 and batch.target[0].isnan() and batch.to("cpu").target.shape == (2,)
+    assert data.digest() != ImageTable(table("path,age,label\npics/a.png,31.5,x\npics/b.png,,y\n")).digest()
+
+
+def test_usual_targets_are_found_and_fractions_are_no_classes(table):
+    fractions = ImageTable(table("path,target\npics/a.png,0.5\npics/b.png,2\n"))
+    assert fractions.labels is None and fractions.targets.tolist() == [0.5, 2]
+    whole = ImageTable(table("path,target\npics/a.png,5\npics/b.png,2\n"))
+    assert whole.labels.tolist() == [1, 0] and whole.targets.tolist() == [5, 2]
+    words = ImageTable(table("path,target\npics/a.png,cat\npics/b.png,dog\n"))
+    assert words.labels.tolist() == [0, 1] and words.targets is None
+    assert ImageTable(table("path,target\npics/a.png,0.5\n"), target_column="").targets is None
+    with pytest.raises(DataError, match=r"target_column: found 'path', which holds no numbers; allowed: a column of"):
+        ImageTable(table("path,label\npics/a.png,1\n"), target_column="path")

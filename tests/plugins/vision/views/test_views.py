@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torchvision.transforms import v2
@@ -248,3 +250,12 @@ def test_every_argument_of_a_preset_is_typed_for_the_command_line():
         config = parser.parse_args(["--views.size=24", "--views.mean=[0.5, 0.5, 0.5]", "--views.blur=[0.1, 2.0]"])
         built = parser.instantiate_classes(config).views
         assert built.augmentations[0].size == 24 and tuple(built.augmentations[0].blur) == (0.1, 2.0)
+
+
+@pytest.mark.parametrize("preset", [SimCLRViews, MoCoViews])
+def test_as_many_views_as_are_asked_for(picture, preset):
+    views = preset(size=8, views=5)(batch_of(picture(3, 12, 12)), seeded())
+    assert [tuple(view.data.shape) for view in views] == [(3, 3, 8, 8)] * 5
+    assert all(not torch.equal(a.data, b.data) for a, b in itertools.pairwise(views))
+    with pytest.raises(ConfigError, match="views: found 0; allowed: at least 1"):
+        preset(views=0)

@@ -21,21 +21,24 @@ def curves(context: Context) -> Section:
     """
     if not context.metrics:
         raise Missing("Nothing was logged yet: the first update has not ended.")
-    main = charts(context.metrics, context.classes)
+    main = charts(context.metrics, context.classes, "at the start" if context.task else "untrained")
     return Section("Is it learning?", LEAD, [Grid(main), Folded("Optimiser and speed", Grid(_machine(context)))])
 
 
-def charts(metrics: Metrics, classes: int | None = None) -> list[HasHtml]:
-    """The charts that these metrics allow."""
+def charts(metrics: Metrics, classes: int | None = None, before: str = "untrained") -> list[HasHtml]:
+    """The charts that these metrics allow; ``before`` is what the encoder was before the first update."""
     made = [
         _chart(metrics, "Loss", [("loss", "train/loss")], "lower is better", ends=[("chance", "train/chance")]),
+        _answers(metrics, classes),
+        _chart(metrics, "Mean absolute error", [("held out", "val/mae")], "on held-out samples: lower is better"),
+        _chart(metrics, "Rank correlation", [("held out", "val/spearman")], "on held-out samples: higher is better"),
         _knn(metrics, classes),
         _chart(
             metrics,
             "Effective rank",
             [("batch", "batch/rankme"), ("held out", "val/rankme")],
             "dimensions in use: higher is better",
-            ends=[("untrained", "untrained/rankme")],
+            ends=[(before, "untrained/rankme")],
         ),
         _chart(
             metrics,
@@ -55,7 +58,7 @@ def charts(metrics: Metrics, classes: int | None = None) -> list[HasHtml]:
             "Uniformity",
             [("batch", "batch/uniformity"), ("held out", "val/uniformity")],
             "lower is more even; 0 is collapse",
-            ends=[("untrained", "untrained/uniformity")],
+            ends=[(before, "untrained/uniformity")],
         ),
     ]
     return [chart for chart in made if chart is not None]
@@ -64,6 +67,15 @@ def charts(metrics: Metrics, classes: int | None = None) -> list[HasHtml]:
 def knn_metric(metrics: Metrics) -> str | None:
     """Name of the online kNN, without its prefix: ``knn[k=20,T=0.07]``."""
     return next((name.partition("/")[2] for name in metrics if name.startswith("val/knn[")), None)
+
+
+def _answers(metrics: Metrics, classes: int | None) -> LineChart | None:
+    """The accuracy of a fine-tuned head."""
+    if not metrics.get("val/accuracy"):
+        return None
+    lines = [Line("held out", [*metrics.get("untrained/accuracy", []), *metrics["val/accuracy"]])]
+    lines += [level("chance", 1 / classes, lines)] if classes else []
+    return LineChart("Accuracy", lines, "of the head's answers on held-out samples", share=True)
 
 
 def _knn(metrics: Metrics, classes: int | None) -> LineChart | None:

@@ -46,7 +46,8 @@ def embedding_map(context: Context) -> Section:
         )
         for row, (x, y) in zip(np.sort(draw).tolist(), places)
     ]
-    coloured = "Colours and shapes are classes, which training never saw. " if any(d.group for d in dots) else ""
+    seen = "" if context.task == "classify" else ", which training never saw"
+    coloured = f"Colours and shapes are classes{seen}. " if any(d.group for d in dots) else ""
     lead = (
         f"{len(dots)} validation samples; what lies close together looks alike to the encoder. {coloured}"
         f"{how} Only nearness means something: the axes, and the distances of far groups, do not."

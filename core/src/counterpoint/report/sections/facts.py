@@ -23,7 +23,7 @@ def facts(context: Context) -> Section:
 
 def _rows(context: Context) -> list[list[str]]:
     config, found = context.config, context.facts
-    rows = [["recipe", str(config.get("recipe"))], ["data", str(config.get("data"))]]
+    rows = [["recipe", str(config.get("recipe"))], ["data", str(context.run.sources)]]
     rows += [["data digest", _digest(context)]]
     if found:
         rows += [

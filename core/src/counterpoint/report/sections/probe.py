@@ -23,7 +23,8 @@ def confusion(context: Context) -> Section:
     stored = context.evaluation("test").get("confusion")
     if stored:
         counts, classes = np.array(stored["counts"]), [str(name) for name in stored["classes"]]
-        told = "The linear probe of counterpoint evaluate, measured once on the test split."
+        who = "The fine-tuned run" if context.task else "The linear probe of counterpoint evaluate"
+        told = f"{who}, measured once on the test split."
     else:
         counts, classes = _on_val(context)
         told = (

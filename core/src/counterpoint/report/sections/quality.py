@@ -36,10 +36,16 @@ def quality(context: Context) -> Section:
         return _online(context)
     split = {"val": "validation", "test": "test"}.get(measured["split"], measured["split"])
     rows = with_chance(measured["metrics"], measured.get("classes") or context.classes)
+    when = measured["date"][:10]
     lead = (
-        f"Measured by counterpoint evaluate on the {split} split, on frozen features, {measured['date'][:10]}. "
+        f"Measured by counterpoint evaluate on the {split} split, on frozen features, {when}. "
         "An encoder is worth something where it stands to the right of everything else."
     )
+    if context.task:
+        lead = (
+            f"Answers of the fine-tuned run, measured on the {split} split, {when}. Fine-tuning was worth it where "
+            "they stand to the right of a probe on the encoder that it began with."
+        )
     if measured.get("digest") not in (None, context.facts.get("digest")):
         lead += f" This is other data than that of the training: {measured['data']}."
     parts: list[str | HasHtml] = [
@@ -52,7 +58,8 @@ def quality(context: Context) -> Section:
 def _online(context: Context) -> Section:
     """Before `counterpoint evaluate`: what the monitor measured."""
     command = f"counterpoint evaluate {context.run.path}"
-    todo = f"For the linear probe, few labels, search and the baselines of the raw input, run: {command}"
+    beside = "a probe on the frozen encoder" if context.task else "the linear probe, few labels, search, the raw input"
+    todo = f"For the test split, and {beside} beside it, run: {command}"
     knn = knn_metric(context.metrics)
     wanted = [*context.words, *([knn] if knn else [])]
     names = [name for name in wanted if f"val/{name}" in context.metrics]
@@ -64,7 +71,8 @@ def _online(context: Context) -> Section:
         rows |= {row: {name: points[-1][1] for name, points in found.items() if points}} if any(found.values()) else {}
     return Section(
         "How good is it?",
-        "The monitor's last look at the validation split, on frozen features. Labels were not used in training.",
+        "The monitor's last look at the validation split"
+        + (": the head's answers." if context.task else ", on frozen features. Labels were not used in training."),
         # what a protocol measures has levels of its own, which only its floors know
         [DotPlot(rows if context.words else with_chance(rows, context.classes), context.words), todo],
     )

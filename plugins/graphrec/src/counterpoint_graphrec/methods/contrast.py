@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from counterpoint.errors import ConfigError, message
-from counterpoint.methods._common import require
+from counterpoint.methods.fit import require
 from counterpoint.objectives import InfoNCE, Objective
 from counterpoint.objectives.base import Parts, Result
 from counterpoint.parts import Encoder
@@ -30,9 +31,11 @@ class ContrastiveMethod(GraphMethod):
         negatives: likewise.
 
     Raises:
-        ConfigError: an objective that does not compare embeddings, an encoder without layers, or a setting out of its
-            range.
+        ConfigError: an objective that does not compare embeddings, or does so by labels, which nodes do not have; an
+            encoder without layers; or a setting out of its range.
     """
+
+    calls_with: ClassVar[tuple[str, ...]] = ("embeddings",)
 
     def __init__(
         self,
@@ -49,7 +52,7 @@ class ContrastiveMethod(GraphMethod):
         if self.encoder.layers == 0:
             raise ConfigError(message(f"{type(self).__name__}: encoder.layers", 0, "at least 1"))
         self.objective = InfoNCE(temperature, symmetric=False) if objective is None else objective
-        require(self, self.objective, "embeddings")
+        require(self, self.objective)
         self.weight = weight
 
     def contrast(

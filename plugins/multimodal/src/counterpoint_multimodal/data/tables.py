@@ -40,7 +40,7 @@ def read(place: Path) -> tuple[Columns, list[str]]:
 
 
 def _parquet(place: Path) -> tuple[Columns, list[str]]:
-    return _arrow.parquet.read_table(place).to_pydict(), []
+    return _arrow.parquet.read_table(place, use_threads=False).to_pydict(), []
 
 
 def _text(place: Path) -> tuple[Columns, list[str]]:
@@ -59,7 +59,8 @@ def _text(place: Path) -> tuple[Columns, list[str]]:
     delimiter = "\t" if place.suffix.lower() == ".tsv" else max(_DELIMITERS, key=header.count)
     options = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip)
     convert = csv.ConvertOptions(strings_can_be_null=False)
-    table = csv.read_csv(place, csv.ReadOptions(encoding=encoding), options, convert)
+    # Arrow's threads can outlive the interpreter and abort it (apache/arrow 34314); a table needs none of them.
+    table = csv.read_csv(place, csv.ReadOptions(encoding=encoding, use_threads=False), options, convert)
     notes = [f"Read as {encoding}: {place.name}, which is no UTF-8."] if encoding == "cp1252" else []
     if left_out:
         told = left_out[0][:60]

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from counterpoint.errors import ConfigError, ShapeError, message
-from counterpoint.methods._common import detached, mean, require
+from counterpoint.methods._common import detached, mean
 from counterpoint.methods.base import HeadFactory
+from counterpoint.methods.fit import require
 from counterpoint.methods.pair import Pair
 from counterpoint.objectives import InfoNCE, Objective, Result
 from counterpoint.parts import Encoder
@@ -80,7 +81,7 @@ class Rocket(Pair):
                 todo = "Its codes are soft labels already: set --method.smoothing 0."
                 raise ConfigError(message("Rocket.smoothing", smoothing, f"0 beside {extra!r}", todo))
             local_objective = InfoNCE(temperature=0.1, learnable_temperature=True, label_smoothing=smoothing)
-        require(self, local_objective, "embeddings")
+        require(self, local_objective)
         self.local_objective = local_objective
         for one in (self.objective, local_objective) if shared else ():
             if not hasattr(one, "temperature"):
@@ -102,7 +103,7 @@ class Rocket(Pair):
         encodings = self._encode(sides)
         first, second = embeddings = self._embeddings(sides, encodings)
         strong = len(first) - 1
-        weak = self.objective((first[0], second[0]), batch.content)
+        weak = self.compare(first[0], second[0], batch)
         local = self._strong(first[1:], second[1:], batch)
         loss = self.scale * (weak.loss if local is None else (weak.loss + strong * local.loss) / (1 + strong))
         extra = None
@@ -137,7 +138,7 @@ class Rocket(Pair):
         """Mean over all pairs of strong views; None where there are none."""
         if not first:
             return None
-        return mean([self.local_objective((a, b), batch.content) for a in first for b in second])
+        return mean([self.compare(a, b, batch, self.local_objective) for a in first for b in second])
 
     def _seen(self, sides: Mapping[str, list[View]], encodings: list[list[Encoding]], embeddings: Sides) -> Seen:
         def of(found: list[list[Encoding]]) -> Sides:

@@ -19,6 +19,7 @@ from counterpoint_vision.data.names import SMALL_CIFAR, unknown
 
 _IMAGES = ("images", "image", "x", "data")
 _LABELS = ("labels", "label", "y", "targets", "target")
+_TARGETS = ("targets", "target", "values", "value", "y")
 _PACKED = ("jpeg", "webp", "png")
 _CLASSES = ("class_names", "classes", "label_names")
 
@@ -30,7 +31,9 @@ class ImageArrays(ImageMemory):
     ``x_train``) it looks for uint8 images ``(N, H, W)``, ``(N, H, W, 1|3|4)`` or ``(N, 3, H, W)`` called images,
     image, x or data, or for encoded files packed end to end: ``<part>_jpeg`` (or webp, png) with ``<part>_offset``
     ``(N + 1,)``.
-    Labels ``(N,)`` are called labels, label, y or targets; ``class_names`` names them.
+    Labels ``(N,)`` are whole numbers called labels, label, y or targets; ``class_names`` names them.
+    Targets ``(N,)`` for regression are called targets, target, values or y; those that are fractions are no labels, and
+    NaN is unknown.
     A part that the archive lacks is drawn from train by content. Pickled objects are refused.
 
     Args:
@@ -44,7 +47,7 @@ class ImageArrays(ImageMemory):
         self.place = _place(source)
         arrays = read(self.place)
         found = {part: _part(arrays, part) for part in ("", *SPLITS)}
-        self._arrays = {part: images for part, (images, _) in found.items() if images is not None}
+        self._arrays = {part: images for part, images in found.items() if images is not None}
         if not self._arrays:
             keys = ", ".join(sorted(arrays)) or "nothing"
             todo = "Name them images and labels, or train_images, train_labels, test_images ..."
@@ -53,7 +56,8 @@ class ImageArrays(ImageMemory):
         self._length = sum(counts.values())
         if set(counts) != {""}:
             self.parts = np.repeat([max(0, SPLITS.index(p)) if p else 0 for p in counts], list(counts.values()))
-        self.labels = _labels({part: found[part][1] for part in counts}, counts)
+        self.labels = _labels(arrays, counts)
+        self.targets = _targets(arrays, counts)
         self.classes = _classes(arrays, self.labels)
 
     @classmethod
@@ -116,16 +120,14 @@ def _find(arrays: Mapping[str, np.ndarray], part: str, names: tuple[str, ...]) -
     return None
 
 
-def _part(arrays: Mapping[str, np.ndarray], part: str) -> tuple[Any, np.ndarray | None]:
-    """Images of one part (an array ``(N, 3, H, W)`` or a list of encoded files, None if absent) and its labels."""
-    key = _find(arrays, part, _LABELS)
-    labels = None if key is None else arrays[key]
+def _part(arrays: Mapping[str, np.ndarray], part: str) -> Any:
+    """Images of one part: an array ``(N, 3, H, W)`` or a list of encoded files, None if absent."""
     packed = _find(arrays, part, _PACKED)
     offset = _find(arrays, part, ("offset",))
     if packed is not None and offset is not None:
-        return unpacked(arrays[packed], arrays[offset], offset), labels
+        return unpacked(arrays[packed], arrays[offset], offset)
     key = _find(arrays, part, _IMAGES)
-    return (None if key is None else _channels_first(arrays[key], key)), labels
+    return None if key is None else _channels_first(arrays[key], key)
 
 
 def _channels_first(images: np.ndarray, key: str) -> np.ndarray:
@@ -148,19 +150,44 @@ def _channels_first(images: np.ndarray, key: str) -> np.ndarray:
     raise DataError(message(key, found, allowed))
 
 
-def _labels(found: Mapping[str, np.ndarray | None], counts: Mapping[str, int]) -> np.ndarray | None:
-    if all(labels is None for labels in found.values()):
-        return None
-    parts = []
-    for part, labels in found.items():
-        if labels is None:
-            labels = np.full(counts[part], -1)
-        labels = labels.reshape(-1)
-        if len(labels) != counts[part] or not np.issubdtype(labels.dtype, np.integer):
-            wanted = f"{counts[part]} whole numbers, one per image"
-            raise DataError(message(f"{part or 'the'} labels", f"{labels.dtype} {labels.shape}", wanted))
-        parts.append(labels.astype(np.int64))
-    return np.maximum(np.concatenate(parts), -1)
+def _labels(arrays: Mapping[str, np.ndarray], counts: Mapping[str, int]) -> np.ndarray | None:
+    whole = {key: values for key, values in arrays.items() if not _fractional(key, values)}
+    found = _column(whole, counts, _LABELS, np.integer, "labels", "whole numbers")
+    return None if found is None else np.maximum(_joined(found, counts, -1, np.int64), -1)
+
+
+def _targets(arrays: Mapping[str, np.ndarray], counts: Mapping[str, int]) -> Tensor | None:
+    found = _column(arrays, counts, _TARGETS, np.number, "targets", "numbers")
+    return None if found is None else torch.from_numpy(_joined(found, counts, np.nan, np.float32))
+
+
+def _fractional(key: str, values: np.ndarray) -> bool:
+    """Whether it is a target that can be no label."""
+    words = key.split("_")
+    return any(name in words for name in _TARGETS) and np.issubdtype(values.dtype, np.floating)
+
+
+def _column(
+    arrays: Mapping[str, np.ndarray],
+    counts: Mapping[str, int],
+    names: tuple[str, ...],
+    kind: type[Any],
+    told: str,
+    wanted: str,
+) -> dict[str, np.ndarray] | None:
+    """Part -> its ``(N,)`` values of ``kind``; None where no part has any."""
+    keys = {part: key for part in counts if (key := _find(arrays, part, names)) is not None}
+    found = {part: arrays[key].reshape(-1) for part, key in keys.items()}
+    for part, values in found.items():
+        if len(values) != counts[part] or not np.issubdtype(values.dtype, kind):
+            allowed = f"{counts[part]} {wanted}, one per image"
+            raise DataError(message(f"{part or 'the'} {told}", f"{values.dtype} {values.shape}", allowed))
+    return found or None
+
+
+def _joined(found: Mapping[str, np.ndarray], counts: Mapping[str, int], unknown: float, dtype: type) -> np.ndarray:
+    """All parts one after the other, ``unknown`` where a part has none."""
+    return np.concatenate([found.get(part, np.full(count, unknown)).astype(dtype) for part, count in counts.items()])
 
 
 def _classes(arrays: Mapping[str, np.ndarray], labels: np.ndarray | None) -> list[str] | None:

@@ -6,9 +6,11 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from counterpoint.errors import ConfigError, message
 from counterpoint.parts import Dataset, content_id
+from counterpoint.sources.columns import target_of
 from counterpoint.sources.folders import fingerprints
 from counterpoint.types import Damaged, Sample
 from counterpoint_vision.data.decode import decode
@@ -23,6 +25,7 @@ class ImageFiles(Dataset):
         labels: ``(N,)`` class indices, -1 for unknown; or None.
         classes: names of the classes.
         max_side: images whose shorter side is longer are read smaller (see `counterpoint_vision.data.decode`).
+        targets: ``(N,)`` float32, NaN for unknown; or None.
     """
 
     def __init__(
@@ -32,11 +35,12 @@ class ImageFiles(Dataset):
         labels: np.ndarray | None,
         classes: list[str] | None,
         max_side: int | None,
+        targets: Tensor | None = None,
     ) -> None:
         if max_side is not None and max_side < 1:
             raise ConfigError(message("max_side", max_side, "pixels, at least 1, or nothing for the full size"))
         self.root, self.paths, self.max_side = root, paths, max_side
-        self.labels, self.classes = labels, classes
+        self.labels, self.classes, self.targets = labels, classes, targets
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -54,16 +58,18 @@ class ImageFiles(Dataset):
         except ValueError as error:
             return Damaged(index, self.name(index), str(error))
         label = None if self.labels is None or self.labels[index] < 0 else int(self.labels[index])
-        return Sample(index, {"image": image}, label, content_id(raw))
+        return Sample(index, {"image": image}, label, content_id(raw), target_of(self.targets, index))
 
     def name(self, index: int) -> str:
         """Path relative to the source; bytes in it that are no UTF-8 are written as escapes."""
         return self.paths[index].encode("utf-8", "backslashreplace").decode()
 
     def digest(self) -> str:
-        """From every path and label, and what `counterpoint.sources.folders.fingerprints` takes of each file."""
+        """From paths, labels and targets, and what `counterpoint.sources.folders.fingerprints` takes of each file."""
         state = hashlib.blake2b(digest_size=16)
         for number, (path, fingerprint) in enumerate(zip(self.paths, fingerprints(self.root, self.paths))):
             label = -1 if self.labels is None else int(self.labels[number])
             state.update(f"{path}\0{label}\0".encode("utf-8", "surrogateescape") + fingerprint)
+        if self.targets is not None:
+            state.update(self.targets.numpy().tobytes())
         return state.hexdigest()

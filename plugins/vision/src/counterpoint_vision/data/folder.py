@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from counterpoint.errors import DataError, message
 from counterpoint.parts import SPLITS
 from counterpoint.sources import folders
+from counterpoint_vision.data import table
 from counterpoint_vision.data.decode import SUFFIXES
 from counterpoint_vision.data.files import ImageFiles
+
+TARGETS = "targets.csv"
 
 
 class ImageFolder(ImageFiles):
@@ -20,6 +26,8 @@ class ImageFolder(ImageFiles):
     Subfolders are classes if the images lie in two or more of them; images beside them have no label. The folders
     ``train``, ``val``/``valid``/``validation`` and ``test`` are the official splits when all images lie in them; a part
     without a folder is then drawn from ``train``. Links are followed (a loop once); hidden files and folders are not.
+    A table ``targets.csv`` in the folder, with a column of paths relative to it and one of numbers (see `ImageTable`),
+    gives the targets for regression; an image that it leaves out has an unknown one.
 
     Args:
         source: the folder.
@@ -44,7 +52,8 @@ class ImageFolder(ImageFiles):
             raise DataError(message("source", f"no image in {source!r} or below", f"files ending in {looked}"))
         self._parts = folders.parts(paths)
         labels, classes = folders.classes(paths, below=self._parts is not None) if labelled else (None, None)
-        super().__init__(root, paths, labels, classes, max_side)
+        targets, self.notes = _targets(root, paths)
+        super().__init__(root, paths, labels, classes, max_side, targets)
 
     @classmethod
     def accepts(cls, source: str) -> bool:
@@ -61,6 +70,21 @@ class ImageFolder(ImageFiles):
             if not (self._parts == number).any():
                 part[drawn[split][self._parts[drawn[split]] == 0]] = number
         return {split: np.flatnonzero(part == number) for number, split in enumerate(SPLITS)}
+
+
+def _targets(root: Path, paths: list[str]) -> tuple[Tensor | None, tuple[str, ...]]:
+    """What ``targets.csv`` says of ``paths``, and a note where it names others."""
+    if not (root / TARGETS).is_file():
+        return None, ()
+    rows = table.read(root / TARGETS)
+    _, values = table.targets_in(rows)
+    if values is None:
+        allowed = f"a column of numbers called {', '.join(table.TARGET_COLUMNS)}"
+        raise DataError(message(TARGETS, f"columns {', '.join(rows.column_names)}", allowed))
+    known = dict(zip(table.paths_in(rows), values.tolist()))
+    strangers = len(known.keys() - set(paths))
+    notes = (f"{TARGETS} names {strangers} files that are not here.",) if strangers else ()
+    return torch.tensor([known.get(path, math.nan) for path in paths], dtype=torch.float32), notes
 
 
 def scan(root: Path, unreadable: Callable[[str], None] | None = None) -> Iterator[str]:

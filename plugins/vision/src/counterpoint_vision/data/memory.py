@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.parts import SPLITS, Dataset, content_id
+from counterpoint.sources.columns import target_of
 from counterpoint.types import Batch, Damaged, Sample
 
 
@@ -32,7 +33,7 @@ class Pixels:
 class ImageMemory(Dataset):
     """Base of the sets that live in memory; the pixels are made when the first sample is asked for.
 
-    A subclass sets ``labels``, ``classes`` and ``parts`` in its constructor and writes `_pixels`.
+    A subclass sets ``labels``, ``classes``, ``targets`` and ``parts`` in its constructor and writes `_pixels`.
 
     Attributes:
         parts: ``(N,)`` number of each sample's official split (0 train, 1 val, 2 test), or None.
@@ -66,7 +67,8 @@ class ImageMemory(Dataset):
         if index in self.pixels.damaged:
             return Damaged(index, self.name(index), self.pixels.damaged[index])
         label = None if self.labels is None or self.labels[index] < 0 else int(self.labels[index])
-        return Sample(index, {"image": self.pixels.images[index]}, label, int(self.content[index]))
+        target = target_of(self.targets, index)
+        return Sample(index, {"image": self.pixels.images[index]}, label, int(self.content[index]), target)
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """The samples at ``indices`` by slicing, without an object for each where sizes are equal."""
@@ -75,17 +77,20 @@ class ImageMemory(Dataset):
             return super().batch(indices)
         index = torch.as_tensor(indices, dtype=torch.int64)
         label = None if self.labels is None else torch.from_numpy(self.labels[index.numpy()])
-        return Batch({"image": images[index]}, index, self.content[index], label)
+        target = None if self.targets is None else self.targets[index]
+        return Batch({"image": images[index]}, index, self.content[index], label, target)
 
     def name(self, index: int) -> str:
         """Split and running number where splits are official, else the number."""
         return f"{index:06d}" if self.parts is None else f"{SPLITS[self.parts[index]]}/{index:06d}"
 
     def digest(self) -> str:
-        """From all pixels and labels."""
+        """From all pixels, labels and targets."""
         state = hashlib.blake2b(self.content.numpy().tobytes(), digest_size=16)
         if self.labels is not None:
             state.update(self.labels.tobytes())
+        if self.targets is not None:
+            state.update(self.targets.numpy().tobytes())
         return state.hexdigest()
 
     def splits(self) -> dict[str, np.ndarray]:

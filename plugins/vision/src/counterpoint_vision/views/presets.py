@@ -96,6 +96,7 @@ class MoCoViews(ImageViews):
 
     Args:
         size: side of a view in pixels.
+        views: number of views, at least 1 (CACR: 5).
         scale: least and greatest share of the image's area in a crop.
         blur: least and greatest sigma of the blur in pixels, or None.
         blur_p: probability of blur.
@@ -108,6 +109,7 @@ class MoCoViews(ImageViews):
     def __init__(
         self,
         size: int = 32,
+        views: int = 2,
         scale: Range = (0.2, 1.0),
         blur: Range | None = None,
         blur_p: float = 0.5,
@@ -124,7 +126,7 @@ class MoCoViews(ImageViews):
             blur_p=blur_p,
             interpolation=interpolation,
         )
-        super().__init__([settings] * 2, mean, std, channels_last)
+        super().__init__([settings] * count("views", views, 1), mean, std, channels_last)
 
 
 class BYOLViews(ImageViews):

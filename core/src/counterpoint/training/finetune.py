@@ -1,0 +1,133 @@
+"""``finetune()``: a run's encoder and a fresh head learn a task; the machinery is that of every training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+from rich.console import Console
+from rich.markup import escape
+
+from counterpoint.errors import ConfigError, Interrupted, nearest
+from counterpoint.methods.registry import FINE_TUNING
+from counterpoint.run import Run
+from counterpoint.training import config as configs
+from counterpoint.training.encoder_files import read_config
+from counterpoint.training.evaluate import evaluate_run, show
+from counterpoint.training.export import is_first_process
+from counterpoint.training.pretrain import resume_run, start_run
+
+PLAIN = "plain"
+"""Name of the sub-directory with the run that is compared with, and of the objective that is none."""
+OBJECTIVES = {"core-tuning": "CoreTuning", "supremix": "SupReMix"}
+SHORT = {
+    "lr": "optimization.lr",
+    "objective": "method.objective",
+    "head_warmup": "method.head_warmup",
+    "labels_per_class": "method.labels_per_class",
+    "labels": "method.labels",
+    "loss": "method.loss",
+    "weight": "method.weight",
+}
+"""Short names of the settings that people reach for -> where they stand in the configuration."""
+
+
+def configured(run: str | Path, task: str | None, words: Sequence[str]) -> Namespace:
+    """The complete configuration of a fine-tuning.
+
+    Args:
+        run: directory of the run whose encoder begins.
+        task: ``"classify"`` or ``"regress"``.
+        words: options as on the command line, short names among them.
+
+    Raises:
+        ConfigError: a setting that is not right.
+        RunError: no run, or one that is not finished.
+    """
+    if task not in FINE_TUNING:
+        raise ConfigError(f"--task {task}: classify or regress?{nearest(str(task), FINE_TUNING)}")
+    start = Run(run)
+    described = read_config(start.path / "encoder")
+    recipe = f"{described['plugin']}/{task}"
+    chosen = [spelt_out(word) for word in words]
+    data = _option(chosen, "--data") or str(start.config["data"])
+    settings = {"data": data, "start": str(start.path.resolve()), "out": f"{start.path}-{task}"}
+    parts = {"encoder": described["encoder"], "views": described["views"]}
+    if data == str(start.config["data"]) and start.config.get("dataset"):
+        own = start.config["dataset"]
+        options = {key: value for key, value in (own.get("init_args") or {}).items() if key != "source"}
+        parts["dataset"] = {"class_path": own["class_path"], "init_args": options}
+    config = configs.parse([recipe, *configs.flatten({**settings, **parts}), *chosen])
+    if config.compare and config.method.init_args.objective is None:
+        raise ConfigError("--compare: there is nothing to compare with; name an --objective other than plain")
+    return config
+
+
+def spelt_out(word: str) -> str:
+    """``--lr=1`` -> ``--optimization.lr=1``, ``--objective=core-tuning`` -> ``--method.objective=CoreTuning``."""
+    if not word.startswith("--"):
+        return OBJECTIVES.get(word, "null" if word == PLAIN else word)
+    key, equals, value = word[2:].partition("=")
+    first, dot, rest = key.replace("-", "_").partition(".")
+    value = OBJECTIVES.get(value, "null" if value == PLAIN else value) if first == "objective" else value
+    if first == "compare" and not equals:
+        equals, value = "=", "true"
+    return f"--{SHORT.get(first, first)}{dot}{rest}{equals}{value}"
+
+
+def _option(words: Sequence[str], name: str) -> str | None:
+    """The last value of an option."""
+    found = None
+    for number, word in enumerate(words):
+        key, equals, value = word.partition("=")
+        if key == name:
+            found = value if equals else "".join(words[number + 1 : number + 2])
+    return found
+
+
+def is_tuned(config: Mapping[str, Any]) -> bool:
+    """Whether a run's configuration is that of a fine-tuning."""
+    return str(config.get("recipe")).rpartition("/")[2] in FINE_TUNING
+
+
+def start(config: Namespace, *, overwrite: bool = False) -> Run:
+    """Fine-tune, compare if that was asked for, and measure on test."""
+    return _finished(start_run(config, overwrite=overwrite))
+
+
+def resume(path: Path) -> Run:
+    """Go on with the fine-tuning at ``path``, whatever part of it is not done."""
+    run = Run(path)
+    if (path / "evaluation-test.json").is_file():
+        Console().print(f"{escape(str(path))} is finished already; nothing to resume.", soft_wrap=True)
+        return run
+    return _finished(run if (path / "run.json").is_file() else resume_run(path))
+
+
+def _finished(run: Run) -> Run:
+    try:
+        if run.config.get("compare"):
+            _train_plain(run)
+    except Interrupted:
+        todo = f"Go on with: counterpoint finetune --resume {run.path}"
+        raise Interrupted(f"Stopped while the plain loss was trained for comparison. {todo}") from None
+    if is_first_process():
+        show(evaluate_run(run))
+    return run
+
+
+def _train_plain(run: Run) -> None:
+    """The same with the plain loss: equal data, seed, steps."""
+    out = run.path / PLAIN
+    if (out / "run.json").is_file():
+        return
+    Console().print("[bold]For comparison: the plain loss, at equal steps[/]")
+    if (out / "config.yaml").is_file():
+        resume_run(out)
+        return
+    config = configs.parse(["--config", str(run.path / "config.yaml")])
+    config.out, config.compare = str(out), False
+    config.method.init_args.objective = None
+    start_run(config)

@@ -1,0 +1,85 @@
+"""Mining against the plain ranking of the whole matrix."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from counterpoint.errors import ConfigError, ShapeError
+from counterpoint.objectives import _tiles
+from counterpoint.objectives.mining import hardest, hardest_pairs, largest
+
+pytestmark = pytest.mark.unit
+
+
+def rows(count: int, seed: int, width: int = 6) -> Tensor:
+    return torch.randn(count, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def cosines(a: Tensor, b: Tensor) -> Tensor:
+    return torch.nn.functional.normalize(a, dim=1) @ torch.nn.functional.normalize(b, dim=1).t()
+
+
+@pytest.mark.parametrize(("width", "count"), [(7, 3), (64, 4), (67, 4), (1000, 9), (1001, 1), (50, 50), (12, 3)])
+def test_the_largest_are_those_of_a_full_ranking(width: int, count: int) -> None:
+    scores = rows(5, width, width)
+    scores[2, ::3] = scores[2, 0]  # ties
+    scores[3, 2:] = -torch.inf
+    values, places = largest(scores, count)
+    assert torch.equal(values, scores.topk(count, dim=1).values)
+    assert torch.equal(scores.gather(1, places), values)
+    assert all(len(set(row.tolist())) == count for row in places)
+
+
+@pytest.mark.parametrize("block", [None, 40])
+def test_the_hardest_are_the_most_similar_of_other_content(monkeypatch: pytest.MonkeyPatch, block: int | None) -> None:
+    if block is not None:
+        monkeypatch.setattr(_tiles, "CPU_BLOCK", block)
+    anchors, candidates = rows(7, 0), 3 * rows(20, 1)
+    ids, others = torch.arange(7), torch.arange(20) % 9
+    places, scores = hardest(anchors, candidates, 4, anchor_ids=ids, candidate_ids=others)
+    dense = cosines(anchors, candidates)
+    allowed = dense.masked_fill(ids[:, None] == others, -torch.inf)
+    torch.testing.assert_close(scores, allowed.topk(4, dim=1).values)
+    assert torch.equal(places, allowed.topk(4, dim=1).indices)
+    torch.testing.assert_close(hardest(anchors, candidates, 4)[1], dense.topk(4, dim=1).values)
+
+
+def test_an_anchor_with_too_few_candidates_says_so_by_minus_infinity() -> None:
+    ids = torch.tensor([1, 2, 2, 2])
+    _, scores = hardest(rows(4, 0), rows(4, 1), 3, anchor_ids=ids, candidate_ids=ids)
+    assert torch.isfinite(scores).sum(1).tolist() == [3, 1, 1, 1]
+
+
+def test_mining_takes_no_gradient_and_half_precision_ranks_as_single_does() -> None:
+    anchors = rows(6, 0).requires_grad_()
+    _, scores = hardest(anchors, rows(9, 1), 2)
+    assert not scores.requires_grad
+    with torch.autocast("cpu", torch.bfloat16):
+        _, half = hardest(anchors.float(), rows(9, 1).float(), 2)
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half.double(), scores, rtol=1e-5, atol=1e-6)
+
+
+def test_hardest_pairs_are_the_least_similar_of_a_class_and_the_most_similar_of_another() -> None:
+    features, labels = rows(8, 4), torch.tensor([0, 0, 0, 1, 1, 2, -1, -1])
+    found = hardest_pairs(features, labels)
+    dense = cosines(features, features)
+    for i, label in enumerate(labels.tolist()):
+        same = [j for j in range(8) if j != i and label >= 0 and labels[j] == label]
+        other = [j for j in range(8) if label >= 0 and labels[j] >= 0 and labels[j] != label]
+        assert bool(found.has_positive[i]) == bool(same) and bool(found.has_negative[i]) == bool(other)
+        assert int(found.positive[i]) == (min(same, key=lambda j: dense[i, j].item()) if same else i)
+        assert int(found.negative[i]) == (max(other, key=lambda j: dense[i, j].item()) if other else i)
+
+
+def test_what_does_not_fit_is_named() -> None:
+    with pytest.raises(ConfigError, match="count: found 5; allowed: from 1 to 4, the candidates"):
+        hardest(rows(3, 0), rows(4, 1), 5)
+    with pytest.raises(ShapeError, match="width of anchors and candidates: found 6 and 5"):
+        hardest(rows(3, 0), rows(4, 1, 5), 2)
+    with pytest.raises(ShapeError, match=r"candidate_ids: found torch.int64 \(3,\); allowed: int64 \(4,\)"):
+        hardest(rows(3, 0), rows(4, 1), 2, candidate_ids=torch.arange(3))
+    with pytest.raises(ShapeError, match=r"labels: found torch\.float32"):
+        hardest_pairs(rows(3, 0), torch.ones(3))

@@ -1,0 +1,333 @@
+"""Fine-tuning from a run to its answers: what it leaves, repeats, resumes, measures and refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+
+import counterpoint as cp
+import toy
+from counterpoint import cli
+from counterpoint.errors import ConfigError, DataError, Interrupted, RunError
+from counterpoint.run import Run
+from counterpoint.training import finetune as tuning
+from counterpoint.training import pretrain as training
+from counterpoint.training.answers import known, measured, supervised
+from counterpoint.training.embedding import Embedded
+from counterpoint.training.finetune import configured, spelt_out
+from counterpoint.training.head_files import load_head
+from counterpoint.training.logs import read_metrics
+
+pytestmark = pytest.mark.unit
+
+QUIET: dict[str, Any] = {"tensorboard": False, "progress": False, "report": False}
+DATA: dict[str, Any] = {"dataset": {"count": 400, "ordered": True}}
+SHORT: dict[str, Any] = {**QUIET, **DATA, "epochs": 2, "batch_size": 32, "lr": 5e-3}
+
+
+@pytest.fixture(autouse=True)
+def _toy(monkeypatch: pytest.MonkeyPatch) -> None:
+    toy.install(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """A pretrained run."""
+    with pytest.MonkeyPatch.context() as patch:
+        toy.install(patch)
+        folder = tmp_path_factory.mktemp("started") / "run"
+        yield cp.pretrain("toy/simclr", out=folder, epochs=4, batch_size=64, encoder={"width": 32}, **QUIET, **DATA)
+
+
+@pytest.fixture(scope="module")
+def classified(started: Run) -> Iterator[Run]:
+    """Fine-tuned by Core-tuning, beside the plain loss."""
+    with pytest.MonkeyPatch.context() as patch:
+        toy.install(patch)
+        settings = {**SHORT, "epochs": 20, "objective": "core-tuning", "method": {"objective": {"weight": 0.5}}}
+        yield cp.finetune(started, "classify", compare=True, **settings)
+
+
+def metrics(run: Run) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = json.loads((run.path / "evaluation-test.json").read_text())["metrics"]
+    return found
+
+
+# What it leaves
+
+
+def test_the_run_directory(classified: Run, started: Run) -> None:
+    assert classified.path == Path(f"{started.path}-classify")
+    assert {"encoder", "head", "plain", "config.yaml", "run.json", "metrics.csv", "evaluation-test.json"} <= {
+        path.name for path in classified.path.iterdir()
+    }
+    config = yaml.safe_load((classified.path / "config.yaml").read_text())
+    assert (config["recipe"], config["compare"]) == ("toy/classify", True)
+    assert Path(config["start"]) == started.path.resolve()
+    assert config["method"]["init_args"]["objective"]["init_args"]["weight"] == 0.5
+    assert config["encoder"]["init_args"]["width"] == 32 and config["dataset"]["init_args"]["count"] == 400
+    assert "fine-tuned to classify" in (classified.path / "encoder" / "README.md").read_text()
+
+
+def test_it_begins_with_the_runs_encoder(started: Run, tmp_path: Path) -> None:
+    """With a rate of 0 the encoder is that of the run, to the bit."""
+    run = cp.finetune(started, "classify", out=tmp_path / "run", **{**SHORT, "lr": 0.0})
+    name = "encoder/model.safetensors"
+    assert (run.path / name).read_bytes() == (started.path / name).read_bytes()
+
+
+def test_it_learns_and_stands_beside_plain_frozen_and_constant(classified: Run) -> None:
+    rows = metrics(classified)
+    assert list(rows) == ["learnt", "plain", "frozen + probe", "constant"]
+    assert rows["learnt"]["accuracy"] > rows["constant"]["accuracy"] + 0.3
+    assert rows["plain"]["accuracy"] > rows["constant"]["accuracy"] + 0.3
+    assert rows["plain"] != rows["learnt"]
+    assert rows["learnt"]["scatter_ratio"] < rows["frozen + probe"]["scatter_ratio"], "classes draw together"
+    plain, own = (json.loads((path / "run.json").read_text()) for path in (classified.path / "plain", classified.path))
+    assert plain["steps"] == own["steps"] and plain["samples"] == own["samples"]
+
+
+def test_val_is_looked_at_and_test_is_not(classified: Run) -> None:
+    looks = read_metrics(classified.path)
+    assert len(looks["val/accuracy"]) == 20 and len(looks["untrained/accuracy"]) == 1
+    assert not any(name.startswith("test") for name in looks)
+    assert looks["val/accuracy"][-1][1] > looks["untrained/accuracy"][0][1] + 0.3
+
+
+def test_the_confusions_are_those_of_the_head(classified: Run) -> None:
+    stored = json.loads((classified.path / "evaluation-test.json").read_text())
+    counts = np.array(stored["confusion"]["counts"])
+    assert counts.sum() == len(known(classified.open(), classified.open().splits()["test"], "classify"))
+    assert np.trace(counts) / counts.sum() == pytest.approx(stored["metrics"]["learnt"]["accuracy"])
+
+
+def test_regression_by_supremix_ends_with_a_linear_map(started: Run, tmp_path: Path) -> None:
+    run = cp.finetune(started, "regress", objective="supremix", out=tmp_path / "run", **SHORT)
+    rows = metrics(run)
+    assert rows["learnt"]["mae"] < rows["constant"]["mae"] and rows["learnt"]["spearman"] > 0.2
+    stored = json.loads((run.path / "evaluation-test.json").read_text())
+    true, told = np.array(stored["pairs"]).T
+    assert np.abs(true - told).mean() == pytest.approx(rows["learnt"]["mae"], rel=1e-5)
+    answers = run.predict("digits").answers
+    assert isinstance(answers, np.ndarray) and answers.dtype == np.float32 and len(answers) == 400
+
+
+def test_plain_regression_begins_with_the_probe(started: Run, tmp_path: Path) -> None:
+    run = cp.finetune(started, "regress", out=tmp_path / "run", **{**SHORT, "lr": 0.0})
+    rows = metrics(run)
+    assert rows["learnt"]["mae"] == pytest.approx(rows["frozen + probe"]["mae"], rel=1e-3)
+
+
+# Repeating, stopping, going on
+
+
+def test_the_configuration_repeats_it_bitwise(started: Run, tmp_path: Path) -> None:
+    first = cp.finetune(started, "classify", out=tmp_path / "a", **SHORT)
+    again = training.pretrain(config=first.path / "config.yaml", out=tmp_path / "b")
+    for name in ("encoder/model.safetensors", "head/model.safetensors", "metrics.csv"):
+        assert (first.path / name).read_bytes() == (again.path / name).read_bytes(), name
+
+
+@pytest.mark.parametrize(("task", "objective"), [("classify", "core-tuning"), ("regress", "supremix")])
+def test_stopped_and_resumed_ends_like_never_stopped(
+    started: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, objective: str
+) -> None:
+    """Stopped after 4 of 20 steps, within the second half of the head's warm-up, the started run being gone."""
+    settings = {**SHORT, "objective": objective, "head_warmup": 0.4}
+    whole = cp.finetune(started, task, out=tmp_path / "whole", **settings)
+    step = training.SaveLast.on_train_batch_end
+
+    def stop(self: Any, trainer: Any, *args: Any) -> None:
+        if trainer.global_step == 4:
+            self.stop.asked = "SIGINT"
+        step(self, trainer, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.SaveLast, "on_train_batch_end", stop)
+        with pytest.raises(Interrupted, match="Stopped at step 4; everything is saved"):
+            cp.finetune(started, task, out=tmp_path / "stopped", **settings)
+    config = tmp_path / "stopped" / "config.yaml"
+    config.write_text(config.read_text().replace(str(started.path.resolve()), str(tmp_path / "gone")))
+    resumed = cp.finetune(resume=tmp_path / "stopped")
+    for name in ("encoder/model.safetensors", "head/model.safetensors", "metrics.csv"):
+        assert (whole.path / name).read_bytes() == (resumed.path / name).read_bytes(), name
+    assert "frozen + probe" not in metrics(resumed) and metrics(resumed)["learnt"] == metrics(whole)["learnt"]
+
+
+def test_a_comparison_that_was_stopped_goes_on(
+    started: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {**SHORT, "objective": "core-tuning", "compare": True, "out": tmp_path / "run"}
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise Interrupted("now")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tuning, "_train_plain", refuse)
+        with pytest.raises(Interrupted, match=r"Go on with: counterpoint finetune --resume .*run"):
+            cp.finetune(started, "classify", **settings)
+    assert not (tmp_path / "run" / "evaluation-test.json").exists()
+    assert cli.main(["finetune", "--resume", str(tmp_path / "run")]) == 0
+    assert list(metrics(Run(tmp_path / "run")))[:2] == ["learnt", "plain"]
+    assert cli.main(["pretrain", "--resume", str(tmp_path / "run")]) == 0
+    assert "finished already" in capsys.readouterr().out
+
+
+def test_the_best_epoch_keeps_encoder_and_head(started: Run, tmp_path: Path) -> None:
+    run = cp.finetune(started, "classify", select="accuracy", out=tmp_path / "run", **{**SHORT, "epochs": 4})
+    looks = [value for _, value in read_metrics(run.path)["val/accuracy"]]
+    chosen = json.loads((run.path / "run.json").read_text())["selected"]
+    assert chosen["value"] == max(looks) and chosen["epoch"] == looks.index(max(looks))
+    dataset = run.open()
+    found = run.features(dataset, known(dataset, dataset.splits()["val"], "classify").tolist())
+    answers = run.head.module(found.features).argmax(1)
+    assert measured(answers, found)["accuracy"] == pytest.approx(max(looks))
+
+
+# What it says
+
+
+def test_predict(classified: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = classified.predict(toy.Digits("digits", count=50, damaged=7))
+    assert len(found.answers) == len(found.names) == 42 and len(found.damaged) == 8
+    assert found.probabilities is not None and found.probabilities.shape == (42, 10)
+    np.testing.assert_allclose(found.probabilities.sum(1), 1, rtol=1e-5)
+    assert found.answers == [found.classes[i] for i in found.probabilities.argmax(1)]
+    for name, read in (("p.csv", pyarrow.csv.read_csv), ("p.parquet", pq.read_table)):
+        assert cli.main(["predict", str(classified.path), "digits", "--out", str(tmp_path / name)]) == 0
+        table = read(tmp_path / name)
+        assert table.column_names == ["name", "prediction", "probability"] and len(table) == 400
+    assert "400 predictions in" in capsys.readouterr().out
+    assert cli.main(["predict", str(classified.path), "digits", "--out", str(tmp_path / "p.txt")]) == 1
+    assert "--out: found p.txt; allowed: a name ending in .csv or .parquet" in capsys.readouterr().err
+
+
+def test_a_run_without_a_head_says_so(started: Run) -> None:
+    with pytest.raises(
+        RunError, match=r"there is no head here\. A run has one when it is made by: counterpoint finetune"
+    ):
+        started.predict("digits")
+
+
+def test_a_head_is_read_strictly(classified: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "head"
+    folder.mkdir()
+    for text, told in (
+        ("{", "is no config of a head"),
+        ('{"task": "dance", "dim": 3, "classes": []}', "found 'dance'; allowed: classify, regress"),
+        ('{"task": "regress", "dim": 3, "classes": []}', "there is no such file"),
+    ):
+        (folder / "config.json").write_text(text)
+        with pytest.raises(RunError, match=told):
+            load_head(folder)
+
+
+def test_the_report_shows_answers(classified: Run, started: Run, tmp_path: Path) -> None:
+    from counterpoint.report.page import write_report
+
+    text = write_report(classified, tmp_path / "c.html").path.read_text()
+    assert "Answers of the fine-tuned run, measured on the test split" in text
+    assert "Balanced accuracy" in text and "The fine-tuned run, measured once on the test split." in text
+    run = cp.finetune(started, "regress", out=tmp_path / "run", **{**SHORT, "report": True})
+    text = (run.path / "report.html").read_text()
+    assert "Predicted and true" in text and "Mean absolute error" in text and "scatter" in text
+
+
+# Which samples
+
+
+def test_draws_of_labels() -> None:
+    data = toy.Digits("digits", count=400, ordered=True)
+    train = set(data.splits()["train"].tolist())
+    few = supervised(data, "classify", 0, labels_per_class=3)
+    assert np.bincount(data.labels[few]).tolist() == [3] * 10 and set(few.tolist()) <= train
+    assert np.array_equal(few, supervised(data, "classify", 0, labels_per_class=3))
+    assert not np.array_equal(few, supervised(data, "classify", 1, labels_per_class=3))
+    some = supervised(data, "regress", 0, labels=20)
+    assert len(some) == 20 and data.targets[torch.from_numpy(some)].isfinite().all()
+    assert len(supervised(data, "regress", 0)) == sum(1 for i in train if i % 10)
+
+
+def test_answers_to_unknown_samples_are_not_measured() -> None:
+    found = Embedded(torch.randn(4, 2), torch.arange(4), torch.tensor([0, 1, -1, -1]), [], torch.arange(4))
+    assert measured(torch.tensor([0, 0, 1, 1]), found)["accuracy"] == 0.5
+    assert measured(torch.zeros(4), found) == {}, "no targets"
+    found.labels = None
+    assert measured(torch.tensor([0, 0, 1, 1]), found) == {}
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("word", "full"),
+    [
+        ("--lr=1", "--optimization.lr=1"),
+        ("--lr", "--optimization.lr"),
+        ("--head-warmup=0.2", "--method.head_warmup=0.2"),
+        ("--labels_per_class=5", "--method.labels_per_class=5"),
+        ("--objective=core-tuning", "--method.objective=CoreTuning"),
+        ("--objective.weight=0.1", "--method.objective.weight=0.1"),
+        ("--objective=plain", "--method.objective=null"),
+        ("supremix", "SupReMix"),
+        ("--compare", "--compare=true"),
+        ("--epochs=3", "--epochs=3"),
+    ],
+)
+def test_short_names(word: str, full: str) -> None:
+    assert spelt_out(word) == full
+
+
+def test_what_is_refused(started: Run, classified: Run, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--task clasify: classify or regress\? Did you mean 'classify'\?"):
+        cp.finetune(started, "clasify")
+    with pytest.raises(ConfigError, match="--compare: there is nothing to compare with"):
+        cp.finetune(started, "classify", compare=True)
+    with pytest.raises(ConfigError, match="run: whose encoder shall begin"):
+        cp.finetune()
+    with pytest.raises(ConfigError, match="give it alone"):
+        cp.finetune(resume=classified.path, epochs=3)
+    with pytest.raises(ConfigError, match=r"Unknown setting 'epohcs'\. Did you mean 'epochs'"):
+        cp.finetune(started, "classify", epohcs=3)
+    out = {"out": tmp_path / "refused"}
+    with pytest.raises(DataError, match="data: found no labels; allowed: labels, to classify"):
+        cp.finetune(started, "classify", **{**SHORT, **out, "dataset": {"count": 100, "labelled": False}})
+    with pytest.raises(DataError, match="data: found labels, but no targets; allowed: targets, to regress"):
+        cp.finetune(started, "regress", **{**SHORT, **out, "dataset": {"count": 100, "ordered": False}})
+    with pytest.raises(RunError, match="holds a run already"):
+        cp.finetune(started, "classify", **SHORT)
+
+
+def test_a_run_that_is_not_there_or_not_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, told in (
+        (["finetune"], "Which run? For example: counterpoint finetune"),
+        (["finetune", "nowhere", "--task", "classify"], "is no run directory"),
+        (["finetune", "nowhere"], "--task None: classify or regress?"),
+        (["finetune", "--resume", "nowhere"], "is no run directory"),
+        (["finetune", "--resume", "x", "--epochs", "3"], "leave out: --epochs 3"),
+        (["predict", "nowhere", "x", "--out", "p.csv"], "is no run directory"),
+    ):
+        assert cli.main(words) == 1
+        assert told in capsys.readouterr().err
+
+
+def test_help(started: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["finetune", "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert "--labels-per-class" in text and "counterpoint finetune runs/photos --task classify" in text
+    with pytest.raises(SystemExit) as stop:
+        configured(started.path, "classify", ["--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert "usage: counterpoint finetune" in text and "--compare" in text
