@@ -70,7 +70,8 @@ def build(recommender: Recommender, atlas: Atlas, about: str) -> Any:
                 )
                 marks = gr.HTML(first[3], elem_id="marks", apply_default_css=False)
         shown = [state, chosen, listed, marks, found]
-        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        # No queue: answers take milliseconds, and a click that joins while the queue's stream closes is not answered.
+        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
         search.change(_searched(recommender), [search], [found], trigger_mode="always_last", **quiet)
         search.submit(_first(recommender), [state, search], [*shown, search], **quiet)
         for element in (found, chosen, listed, gr_map):
