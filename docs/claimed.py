@@ -89,9 +89,7 @@ def mixed() -> str:
 
 def scores() -> list[drawing.Curve]:
     """Cosine of the positive over the training, an arm a line."""
-    arms = {"MoCHi": claim("hard-negatives").get("arms", {}).get("MoCHi")} | claim("feature-transformation").get(
-        "arms", {}
-    )
+    arms = claim("hard-negatives").get("arms", {}) | claim("feature-transformation").get("arms", {})
     shown = {name: one["curves"]["batch/positive"] for name, one in arms.items() if one and one.get("curves")}
     return [drawing.Curve(name, points, number) for number, (name, points) in enumerate(shown.items()) if points]
 
