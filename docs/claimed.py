@@ -6,11 +6,12 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 import drawing
 from commands import table
+from measured import spread
 
 RESULTS = Path(__file__).resolve().parent / "results"
 ABSENT = "*Not measured yet.*"
@@ -23,13 +24,6 @@ def claim(name: str) -> dict[str, Any]:
     """What was measured so far; empty: nothing."""
     path = RESULTS / "claims" / f"{name}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
-def spread(values: Sequence[float], scale: float = 100, digits: int = 1) -> str:
-    """Mean and standard deviation over seeds."""
-    scaled = [scale * value for value in values]
-    mean = f"{fmean(scaled):.{digits}f}"
-    return f"{mean} ± {stdev(scaled):.{digits}f}" if len(scaled) > 1 else mean
 
 
 def _plain(values: Sequence[float]) -> str:

@@ -32,6 +32,7 @@ from counterpoint.methods.registry import METHODS
 from counterpoint.testing import CHECKS, Report
 from counterpoint.testing.registry import KINDS as CHECKED
 from counterpoint.training.needs import lacks, methods_of
+from measured import spread
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
@@ -92,12 +93,6 @@ def demo() -> str:
     return markdown(shown, classes=DEMO_CLASSES).rstrip()
 
 
-def _spread(values: list[float]) -> str:
-    if len(values) < 2:
-        return f"{100 * values[0]:.1f}"
-    return f"{100 * fmean(values):.1f} ± {100 * stdev(values):.1f}"
-
-
 def methods() -> str:
     """Claims of the core methods: kNN, mean ± std over seeds."""
     rows = []
@@ -109,12 +104,12 @@ def methods() -> str:
         cells = []
         for row in ("learnt", "untrained", "raw input"):
             values = [v for v in found["rows"][row]["knn[k=20,T=0.07]"] if v is not None]
-            cells.append(_spread(values))
+            cells.append(spread(values))
         gains = [
             a - b
             for a, b in zip(found["rows"]["learnt"]["knn[k=20,T=0.07]"], found["rows"]["untrained"]["knn[k=20,T=0.07]"])
         ]
-        rows.append([name, *cells, f"+{_spread(gains)}", f"{fmean(found['seconds']):.0f} s"])
+        rows.append([name, *cells, f"+{spread(gains)}", f"{fmean(found['seconds']):.0f} s"])
     head = ["method", "learnt", "untrained", "raw pixels", "gain", "training (shared machine)"]
     return table(head, rows) if rows else ABSENT
 
@@ -133,7 +128,7 @@ def dcl() -> str:
         q = {name: entry[name]["q over the training"] for name in ("InfoNCE", "DCL")}
         means = [f"{fmean(one['mean']):.2f} ({fmean(one['std']):.2f})" for one in q.values()]
         gap = f"{fmean(gaps):+.2f} ± {stdev(gaps) / len(gaps) ** 0.5:.2f}"
-        rows.append([key[6:], _spread(theirs), _spread(ours), " ".join(f"{g:+.1f}" for g in gaps), gap, *means])
+        rows.append([key[6:], spread(theirs), spread(ours), " ".join(f"{g:+.1f}" for g in gaps), gap, *means])
     head = ["batch", "InfoNCE kNN", "DCL kNN", "DCL − InfoNCE, seed by seed", "mean ± standard error"]
     return table([*head, "q, InfoNCE", "q, DCL"], rows)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from commands import table
 from counterpoint.evaluation.table import markdown
+from measured import spread
 
 RESULTS = Path(__file__).resolve().parent / "results"
 ABSENT = "*Not measured yet.*"
@@ -34,18 +35,13 @@ def emoji() -> str:
     return markdown(rows).rstrip()
 
 
-def _spread(values: list[float]) -> str:
-    scaled = [100 * value for value in values]
-    return f"{fmean(scaled):.1f} ± {stdev(scaled):.1f}" if len(scaled) > 1 else f"{scaled[0]:.1f}"
-
-
 def floors(data: str) -> str:
     """CLIP on test, beside what needs no training."""
     found = claim(data)
     if not found:
         return ABSENT
     every = {"CLIP": found["test"], **found["floors"]}
-    rows = [[name, *(_spread(values[m]) if m in values else "" for m in SHOWN)] for name, values in every.items()]
+    rows = [[name, *(spread(values[m]) if m in values else "" for m in SHOWN)] for name, values in every.items()]
     return table(["", *(f"{metric}, %" for metric in SHOWN)], rows)
 
 
@@ -57,7 +53,7 @@ def recipes(data: str) -> str:
     rows = []
     for name, one in cells.items():
         epochs = " ".join(str(epoch) for epoch in one["epochs to best"])
-        rows.append([name, *(_spread(one["test"][m]) for m in SHOWN), epochs, f"{fmean(one['seconds']):.0f}"])
+        rows.append([name, *(spread(one["test"][m]) for m in SHOWN), epochs, f"{fmean(one['seconds']):.0f}"])
     return table(["cell", *(f"{metric}, %" for metric in SHOWN), "best epoch", "seconds"], rows)
 
 
@@ -109,9 +105,9 @@ def prompts() -> str:
     if not arms:
         return ABSENT
     keys = [f"{style} {part}" for style in ("seen", "shifted") for part in PARTS]
-    rows = [[LEARNT.get(name, name), *(_spread(arm[key]) for key in keys)] for name, arm in arms.items()]
+    rows = [[LEARNT.get(name, name), *(spread(arm[key]) for key in keys)] for name, arm in arms.items()]
     if probe := found.get("linear probe, base"):  # it knows the base classes only
-        told = (_spread(probe[style]) if part == "base" else "" for style in ("seen", "shifted") for part in PARTS)
+        told = (spread(probe[style]) if part == "base" else "" for style in ("seen", "shifted") for part in PARTS)
         rows.append(["(linear probe)", *told])
     return table(["prompts", *(key.replace("harmonic_mean", "HM").replace("seen ", "") for key in keys)], rows)
 
@@ -142,7 +138,7 @@ def fusion() -> str:
     arms = claim("fusion").get("arms")
     if not arms:
         return ABSENT
-    rows = [[name, *(_spread(arm[metric]) for metric in FUSED)] for name, arm in arms.items()]
+    rows = [[name, *(spread(arm[metric]) for metric in FUSED)] for name, arm in arms.items()]
     return table(["tokens", *(f"{told}, %" for told in FUSED.values())], rows)
 
 

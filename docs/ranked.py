@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 import drawing
 from commands import table
 from counterpoint.evaluation.table import markdown
+from measured import spread
 
 RESULTS = Path(__file__).resolve().parent / "results"
 ABSENT = "*Not measured yet.*"
@@ -41,11 +42,6 @@ def claim(data: str) -> dict[str, Any]:
     return _read(RESULTS / "claims" / f"graphrec-{data}.json")
 
 
-def _spread(values: list[float], factor: float) -> str:
-    scaled = [factor * value for value in values]
-    return f"{fmean(scaled):.2f} ± {stdev(scaled):.2f}" if len(scaled) > 1 else f"{scaled[0]:.2f}"
-
-
 def ranking(data: str) -> str:
     """Each model on test: mean ± standard deviation over seeds, and when its best epoch came."""
     arms = claim(data).get("arms")
@@ -53,11 +49,11 @@ def ranking(data: str) -> str:
         return ABSENT
     rows = []
     for model, arm in arms.items():
-        cells = [_spread(arm["test"][metric], factor) for metric, factor in MEASURES.items()]
+        cells = [spread(arm["test"][metric], factor, 2) for metric, factor in MEASURES.items()]
         epochs = " ".join(str(epoch) for epoch in arm["epochs to best"])
         rows.append([NAMES[model], *cells, epochs, f"{fmean(arm['seconds']):.0f}"])
     popular: dict[str, list[float]] = next(iter(arms.values()))["popularity"]
-    cells = [_spread(popular[metric], factor) if metric in popular else "" for metric, factor in MEASURES.items()]
+    cells = [spread(popular[metric], factor, 2) if metric in popular else "" for metric, factor in MEASURES.items()]
     rows.append(["popularity", *cells, "", ""])
     heads = [f"{metric}, %" if factor == 100 else metric for metric, factor in MEASURES.items()]
     return table(["model", *heads, "best epoch", "seconds"], rows)
@@ -102,7 +98,7 @@ def noise() -> str:
     if not weights:
         return ABSENT
     cells = [
-        [weight, eps, *(_spread([values[metric]], factor) for metric, factor in MEASURES.items())]
+        [weight, eps, *(spread([values[metric]], factor, 2) for metric, factor in MEASURES.items())]
         for weight, rows in weights.items()
         for eps, values in rows.items()
     ]

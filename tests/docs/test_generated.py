@@ -26,6 +26,13 @@ def test_no_generated_table_is_stale() -> None:
     assert generate.stale() == [], "run: make docs"
 
 
+def test_no_result_names_a_place_on_one_machine() -> None:
+    results = list((ROOT / "docs" / "results").rglob("*.json"))
+    assert len(results) > 10
+    told = {path.name: re.search(r"[\" ](/\w[^\" ]*/[^\" ]*)", path.read_text(encoding="utf-8")) for path in results}
+    assert {name: found[1] for name, found in told.items() if found} == {}
+
+
 def test_a_stale_table_is_noticed() -> None:
     text = "<!-- generated:recipes -->\nold\n<!-- /generated:recipes -->\n"
     new = generate.generated(text)

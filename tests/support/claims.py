@@ -274,7 +274,9 @@ def write(name: str, result: dict[str, Any]) -> Path:
     results = Path(os.environ.get("COUNTERPOINT_RESULTS", ROOT / "docs" / "results"))
     path = _home() / f"{name}.json" if SMOKE else results / "claims" / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    # Commands name the data that the claim made: where that lies is this machine's business.
+    text = json.dumps(result, indent=2).replace(str(_home()), "runs/claims")
+    path.write_text(text + "\n", encoding="utf-8")
     return path
 
 
