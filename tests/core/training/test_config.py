@@ -61,6 +61,16 @@ def test_python_keywords_are_options_too() -> None:
     assert config.method.init_args.objective.class_path.endswith("DCL")
 
 
+@pytest.mark.parametrize("nothing", ["null", "None"])
+def test_a_null_is_nothing_however_deep_it_stands(nothing: str) -> None:
+    words = ["--workers", nothing, "--method.projector", nothing, "--method.objective", "FeatureTransform"]
+    config = configs.parse(["toy/simclr", *words, "--method.objective.interpolate", nothing])
+    objective = config.method.init_args.objective.init_args
+    assert (config.workers, config.method.init_args.projector) == (None, None)
+    assert (objective.interpolate, objective.extrapolate) == (None, "step")
+    assert yaml.safe_load(configs.dump(config))["method"]["init_args"]["objective"]["init_args"]["interpolate"] is None
+
+
 def test_the_method_gets_the_encoder_and_the_objective() -> None:
     config = configs.parse(["toy/simclr", "--method.objective", "DCL", "--encoder.width", "24"])
     built = configs.instantiate(config)

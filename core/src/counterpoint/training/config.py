@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace, get_loader, set_loader
 
 from counterpoint import plugin as plugins
 from counterpoint.errors import ConfigError, CounterpointError
@@ -47,6 +47,17 @@ Short names and examples: counterpoint finetune --help
 """
 
 
+MODE = "yaml and None"
+"""How values are read: as YAML; and ``None`` is null, since jsonargparse turns a null two classes down into that."""
+
+
+def _read(text: str) -> Any:
+    return None if text.strip() == "None" else get_loader("yaml")(text)
+
+
+set_loader(MODE, _read, (yaml.YAMLError,))
+
+
 def build_parser(
     recipe: Recipe | None = None,
     sources: Sources | None = None,
@@ -69,6 +80,7 @@ def build_parser(
         description=TUNING if tunes else DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         exit_on_error=False,
+        parser_mode=MODE,
     )
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of these settings")
     parser.add_argument("--recipe", type=str, help="plugin/method, e.g. vision/simclr")
