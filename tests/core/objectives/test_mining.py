@@ -8,7 +8,8 @@ from torch import Tensor
 
 from counterpoint.errors import ConfigError, ShapeError
 from counterpoint.objectives import _tiles
-from counterpoint.objectives.mining import hardest, hardest_pairs, largest
+from counterpoint.objectives._largest import largest
+from counterpoint.objectives.mining import hardest, hardest_pairs
 
 pytestmark = pytest.mark.unit
 
@@ -30,6 +31,23 @@ def test_the_largest_are_those_of_a_full_ranking(width: int, count: int) -> None
     assert torch.equal(values, scores.topk(count, dim=1).values)
     assert torch.equal(scores.gather(1, places), values)
     assert all(len(set(row.tolist())) == count for row in places)
+
+
+@pytest.mark.parametrize("kind", ["all equal", "few finite", "NaN", "one crowded row"])
+def test_the_largest_of_rows_that_no_bound_thins_out(kind: str) -> None:
+    scores = rows(6, 0, 403)
+    if kind == "all equal":
+        scores[:] = 1.0
+    elif kind == "few finite":
+        scores[:, 3:] = -torch.inf
+    elif kind == "NaN":
+        scores[2], scores[3, 7] = torch.nan, torch.nan
+    else:
+        scores[1] = 5.0
+    values, places = largest(scores, 9)
+    assert torch.equal(values.nan_to_num(99), scores.topk(9, dim=1).values.nan_to_num(99))
+    assert torch.equal(scores.gather(1, places).nan_to_num(99), values.nan_to_num(99))
+    assert all(len(set(row.tolist())) == 9 for row in places)
 
 
 @pytest.mark.parametrize("block", [None, 40])

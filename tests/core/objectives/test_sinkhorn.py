@@ -54,15 +54,16 @@ def test_powers_give_the_codes_of_the_log_domain(
     monkeypatch.setattr(module, "_by_powers", lambda *a: by_powers.append(own(*a)) or by_powers[0])
     quick = sinkhorn(scores, epsilon)
     assert len(by_powers) == 1
-    monkeypatch.setattr(module, "_allows_powers", lambda codes: False)
+    monkeypatch.setattr(module, "_allows_powers", lambda scores, epsilon: False)
     tolerance = 1e-4 if dtype == torch.float32 else 1e-11
     torch.testing.assert_close(quick, sinkhorn(scores, epsilon), rtol=tolerance, atol=1e-9)
     assert len(by_powers) == 1
 
 
 def test_powers_are_not_taken_where_they_would_overflow() -> None:
-    assert not module._allows_powers(torch.tensor([[31.0]]))
-    assert module._allows_powers(torch.tensor([[29.0]]))
+    for scores in ([[3.1]], [[-3.1, 0.0]], [[torch.nan, 0.0]]):
+        assert not module._allows_powers(torch.tensor(scores), 0.1)
+    assert module._allows_powers(torch.tensor([[2.9, -2.9]]), 0.1)
     assert sinkhorn(torch.tensor([[1.0, -1.0], [-1.0, 1.0]]), 0.01).isfinite().all()
 
 

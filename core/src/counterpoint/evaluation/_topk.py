@@ -1,18 +1,11 @@
-"""The k largest of each row, exactly, ties to the lower index, faster than ``torch.topk`` on long rows.
-
-Columns are dealt into groups of four. A value among the ``k`` largest of a row lies in one of the ``k`` groups with the
-largest maxima (each of ``k`` other groups would otherwise hold a value at least as large). So the best groups are found
-among the maxima, in the same way again while these are many, and the answer among the ``4 k`` members of those
-groups. Maxima run over strided columns, which vectorises; only a few thousand values per row are ever ordered.
-"""
+"""The k largest of each row, exactly, ties to the lower index."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-GROUP = 4
-"""Columns per group; measured against 2 to 48."""
+from counterpoint.objectives._largest import largest
 
 
 def topk(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -26,26 +19,11 @@ def topk(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
         values ``(Q, k)`` and int64 column indices ``(Q, k)``.
     """
     more = min(k + 1, scores.shape[1])  # one further value tells whether a tie crosses the border
-    values, indices = _largest(scores, more, ordered=True)
+    values, indices = largest(scores, more, ordered=True)
     if more > k:
         _settle_border(scores, values, indices, k)
     values, indices = values[:, :k], indices[:, :k]
     return values, _order_ties(values, indices)
-
-
-def _largest(scores: Tensor, k: int, ordered: bool) -> tuple[Tensor, Tensor]:
-    """As ``torch.topk``: right values, any choice among equal ones."""
-    rows, width = scores.shape
-    if width < 2 * GROUP * k:
-        return scores.topk(k, sorted=ordered)
-    groups = width // GROUP
-    members = scores[:, : groups * GROUP].view(rows, GROUP, groups)
-    best = _largest(members.amax(dim=1), k, ordered=False)[1]
-    opened = members.gather(2, best[:, None].expand(rows, GROUP, k)).flatten(1)
-    rest = scores[:, groups * GROUP :]  # up to three columns that fill no group
-    values, place = torch.cat([opened, rest], dim=1).topk(k, sorted=ordered)
-    inside = best.gather(1, place % k) + (place // k) * groups
-    return values, torch.where(place < GROUP * k, inside, place + (groups - k) * GROUP)
 
 
 def _settle_border(scores: Tensor, values: Tensor, indices: Tensor, k: int) -> None:

@@ -6,7 +6,6 @@ Memory is a block of rows of the similarity matrix at a time.
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -14,11 +13,12 @@ from torch import Tensor
 
 from counterpoint.errors import ConfigError, ShapeError, message
 from counterpoint.objectives._inputs import check_rows, no_autocast
+from counterpoint.objectives._largest import largest
 from counterpoint.objectives._rows import check_ids
 from counterpoint.objectives._tiles import INF, blocks, row_block
 from counterpoint.objectives._unit import unit_rows
 
-__all__ = ["HardestPairs", "hardest", "hardest_pairs", "largest"]
+__all__ = ["HardestPairs", "hardest", "hardest_pairs"]
 
 
 class HardestPairs(NamedTuple):
@@ -85,37 +85,6 @@ def hardest(
             found.append(largest(scores, count))
     scores, indices = (torch.cat(column) for column in zip(*found))
     return indices, scores
-
-
-def largest(scores: Tensor, count: int, *, ordered: bool = True) -> tuple[Tensor, Tensor]:
-    """``torch.topk(scores, count, dim=1)``, several times faster where ``count`` is small against the width.
-
-    The columns are dealt into groups. Whatever is among the ``count`` largest lies in one of the ``count`` groups of
-    largest maximum, so that only these (and the columns left over by the dealing) are ranked.
-
-    Args:
-        scores: ``(N, M)``.
-        count: from 1 to M.
-        ordered: largest first; else in any order, which is a little cheaper.
-
-    Returns:
-        Values and int64 positions, ``(N, count)`` each.
-    """
-    width = scores.shape[1]
-    if width < 4 * count:
-        ranked = scores.topk(count, dim=1, sorted=ordered)
-        return ranked.values, ranked.indices
-    # Ranks width / size maxima, then count * size scores; a power of 2 since that divides most queues.
-    size = 1 << (math.isqrt(width // count).bit_length() - 1)
-    groups = width // size
-    dealt = groups * size
-    _, chosen = largest(scores[:, :dealt].view(-1, size, groups).amax(dim=1), count, ordered=False)
-    members = (chosen[:, None] + torch.arange(0, dealt, groups, device=scores.device)[:, None]).flatten(1)
-    if dealt < width:
-        rest = torch.arange(dealt, width, device=scores.device).expand(len(scores), -1)
-        members = torch.cat([members, rest], dim=1)
-    values, places = largest(scores.gather(1, members), count, ordered=ordered)
-    return values, members.gather(1, places)
 
 
 @torch.no_grad()

@@ -15,13 +15,13 @@ from counterpoint.objectives import kernel, mixing
 from counterpoint.objectives._contrast import Options, bound, contrast, join
 from counterpoint.objectives._hardened import Hardened, hardened_options
 from counterpoint.objectives._inputs import no_autocast
+from counterpoint.objectives._largest import largest
 from counterpoint.objectives._logsumexp import LOG2E
 from counterpoint.objectives._rows import Rows
 from counterpoint.objectives._tiles import INF, blocks, number, row_block
 from counterpoint.objectives._unit import inverse_length
 from counterpoint.objectives.base import Result
 from counterpoint.objectives.info_nce import info_nce_loss
-from counterpoint.objectives.mining import largest
 
 __all__ = ["MoCHi", "mochi_loss"]
 
@@ -293,9 +293,10 @@ def _mean_mixture(anchors: Tensor, hard: Hard, draws: Draws, weights: Tensor) ->
     a, b = draws.weight, draws.query_weight
     weights = torch.where(hard.cosines[:, :1] == -INF, 0.0, weights)
     pairs, queries = weights[:, : a.shape[1]], weights[:, a.shape[1] :]
-    places = hard.places.gather(1, torch.cat([draws.first, draws.second, draws.parent], dim=1))
-    shares = torch.cat([pairs * a, pairs * (1 - a), queries * (1 - b)], dim=1)
-    return _weighted_sum(hard.pool, places, shares).addcmul_(anchors, (queries * b).sum(dim=1, keepdim=True))
+    shares = torch.zeros_like(hard.cosines)  # of each parent in all its mixtures, so that each is fetched once
+    shares.scatter_add_(1, draws.first, pairs * a).scatter_add_(1, draws.second, pairs * (1 - a))
+    shares.scatter_add_(1, draws.parent, queries * (1 - b))
+    return _weighted_sum(hard.pool, hard.places, shares).addcmul_(anchors, (queries * b).sum(dim=1, keepdim=True))
 
 
 def _weighted_sum(pool: Tensor, places: Tensor, weights: Tensor) -> Tensor:

@@ -51,28 +51,31 @@ def sinkhorn(scores: Tensor, epsilon: float = 0.05, iterations: int = 3) -> Tens
     if iterations < 1:
         todo = "The last half of an iteration is what makes each code sum to 1."
         raise ConfigError(message("iterations", iterations, "1 or more", todo))
-    log_codes = full_precision(scores) / epsilon
-    if _allows_powers(log_codes):
-        return _by_powers(log_codes, iterations)
+    scores = full_precision(scores)
+    if _allows_powers(scores, epsilon):
+        return _by_powers(scores, epsilon, iterations)
+    log_codes = scores / epsilon
     for _ in range(iterations):
         log_codes = log_codes - logsumexp_over_ranks(log_codes)
         log_codes = log_codes.log_softmax(dim=1)
     return log_codes.exp()
 
 
-def _allows_powers(log_codes: Tensor) -> bool:
+def _allows_powers(scores: Tensor, epsilon: float) -> bool:
     """Where it costs nothing to know: a GPU would wait for the answer, and ranks might disagree on it."""
-    if log_codes.device.type != "cpu" or world_size() > 1 or not log_codes.numel():
+    if scores.device.type != "cpu" or world_size() > 1:
         return False
-    return bool(log_codes.abs().max() <= MARGIN * FAST[log_codes.dtype])
+    least, most = (float(bound) for bound in scores.aminmax())
+    allowed = MARGIN * FAST[scores.dtype] * epsilon
+    return -allowed <= least and most <= allowed  # neither holds for NaN
 
 
-def _by_powers(log_codes: Tensor, iterations: int) -> Tensor:
+def _by_powers(scores: Tensor, epsilon: float, iterations: int) -> Tensor:
     """The same codes as ``row * powers * column``, of which an iteration changes the two vectors only.
 
     Columns get totals of B / K, so that neither vector drifts: ones would make one grow and the other shrink.
     """
-    powers = (log_codes * LOG2E).exp2_()
+    powers = (scores * (LOG2E / epsilon)).exp2_()
     row = powers.new_ones(len(powers))
     total = powers.shape[0] / powers.shape[1]
     for _ in range(iterations):

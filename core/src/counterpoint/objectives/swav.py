@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from counterpoint.errors import ConfigError, ShapeError, message
 from counterpoint.objectives._inputs import check_above, check_views, full_precision
+from counterpoint.objectives._logsumexp import LOG2E
 from counterpoint.objectives._sums import rows_over_ranks, sum_over_ranks
 from counterpoint.objectives.base import Objective, Reduction, Result
 from counterpoint.objectives.sinkhorn import sinkhorn
@@ -49,10 +51,33 @@ def swapped_prediction(scores: Sequence[Tensor], codes: Sequence[Tensor], temper
         others = [code for a, code in enumerate(targets) if a != number]
         if others:
             wanted = others[0] if len(others) == 1 else torch.stack(others).sum(dim=0)
-            log_p = (full_precision(view) / temperature).log_softmax(dim=1)
-            terms.append(-torch.dot(log_p.flatten(), wanted.to(log_p.dtype).flatten()) / len(view))
+            terms.append(_Foreseen.apply(full_precision(view), wanted, temperature))
     loss = torch.stack(terms).sum() / (len(codes) * (len(scores) - 1))
     return Result(loss, {"code_perplexity": _perplexity(targets)})
+
+
+class _Foreseen(torch.autograd.Function):
+    """Mean over rows of ``-sum_k q_k log softmax(scores / temperature)_k``, its gradient written down on the way."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, wanted: Tensor, temperature: float) -> Tensor:
+        wanted = wanted.to(scores.dtype)
+        most = scores.amax(dim=1, keepdim=True)
+        powers = (scores - most).mul_(LOG2E / temperature).exp2_()  # the one matrix that is made, up to the gradient
+        sums = powers.sum(dim=1, keepdim=True)
+        totals = wanted.sum(dim=1, keepdim=True)  # 1 for one code, more where several are foreseen
+        level = sums.log() + most / temperature
+        value = ((totals * level).sum() - torch.dot(scores.reshape(-1), wanted.reshape(-1)) / temperature) / len(scores)
+        if ctx.needs_input_grad[0]:
+            ctx.save_for_backward(powers.mul_(totals / sums).sub_(wanted))
+            ctx.unit = 1.0 / (temperature * len(scores))
+        return value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        (slope,) = ctx.saved_tensors
+        return slope * (grad * ctx.unit), None, None
 
 
 def _perplexity(codes: Sequence[Tensor]) -> Tensor:
