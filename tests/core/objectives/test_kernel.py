@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
@@ -213,6 +214,31 @@ def test_autocast_does_not_reach_in() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         inside = logsumexp(a, c), softplus_sum(a, c)
     assert torch.equal(plain[0], inside[0]) and torch.equal(plain[1], inside[1])
+
+
+@pytest.mark.parametrize("scale", [2.0, 200.0])
+@pytest.mark.parametrize(("whole", "side", "tile"), [(1 << 22, 512, None), (40, 3, None), (5, 2, None), (40, 3, 4)])
+def test_who_watches_sees_whole_rows(
+    whole: int, side: int, tile: int | None, scale: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_tiles, "WHOLE", whole)
+    monkeypatch.setattr(_tiles, "CPU_TILE", side)
+    generator = torch.Generator().manual_seed(0)
+    anchors, candidates = (torch.randn(n, 4, generator=generator, dtype=torch.float64) for n in (7, 13))
+    anchors.requires_grad_()
+    keys = torch.arange(7) % 3, torch.arange(13) % 3
+    seen = torch.full((7, 13), torch.nan, dtype=torch.float64)
+
+    def watch(block: Tensor, rows: slice) -> None:
+        seen[rows] = block
+
+    found = logsumexp(anchors, candidates, scale, pairs=Pairs(ids=keys), tile=tile, watch=watch)
+    logits = scale * anchors @ candidates.t()
+    logits = logits.masked_fill(keys[0][:, None] == keys[1], -torch.inf)
+    torch.testing.assert_close(seen / math.log2(math.e), logits.detach())
+    torch.testing.assert_close(found, logits.logsumexp(dim=1))
+    gradients = (torch.autograd.grad(value.sum(), anchors)[0] for value in (found, logits.logsumexp(dim=1)))
+    torch.testing.assert_close(*gradients)
 
 
 def test_a_forward_can_be_walked_back_twice() -> None:

@@ -8,13 +8,19 @@ Maxima run over strided columns and comparisons over whole blocks, which both ve
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
+
+from counterpoint.objectives._tiles import blocks
 
 GROUP = 8
 """Columns of a group whose maximum reaches the bound or not; 4 and 16 are a little slower."""
 CROWD = 4
-"""Where more than a share of 1 / 8 of the groups reach the bound (equal scores, few of them finite), rank them all."""
+"""Where more than so many groups for each value asked for reach the bound (equal scores, few finite), rank them all."""
+PART = 1 << 20
+"""Scores that are looked at together: 4 MiB and what is made of them stay in a core's caches."""
 
 
 def largest(scores: Tensor, count: int, *, ordered: bool = True) -> tuple[Tensor, Tensor]:
@@ -28,21 +34,39 @@ def largest(scores: Tensor, count: int, *, ordered: bool = True) -> tuple[Tensor
     Returns:
         Values and int64 positions, ``(N, count)`` each.
     """
-    found = _candidates(scores, count) if scores.device.type == "cpu" else None
-    if found is None:
-        ranked = scores.topk(count, dim=1, sorted=ordered)
-        return ranked.values, ranked.indices
-    values, places = _side_by_side(*found, len(scores))
-    top, where = values.topk(count, dim=1, sorted=ordered)
-    return top, places.gather(1, where)
+    size = min(GROUP, scores.shape[1] // (2 * count))
+    if scores.device.type != "cpu" or size < 2:
+        return _ranked(scores, count, ordered)
+    values = scores.new_empty(len(scores), count)
+    places = torch.empty(len(scores), count, dtype=torch.int64)
+    for rows in blocks(len(scores), max(1, PART // scores.shape[1])):
+        found = _candidates(scores[rows], count, size)
+        if found is None:
+            values[rows], places[rows] = _ranked(scores[rows], count, ordered)
+            continue
+        few, columns = _side_by_side(*found)
+        values[rows], order = few.topk(count, dim=1, sorted=ordered)
+        places[rows] = columns.gather(1, order)
+    return values, places
 
 
-def _candidates(scores: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor] | None:
-    """Row, column and value of all that may be among the largest, row by row; None where looking for them won't pay."""
+def _ranked(scores: Tensor, count: int, ordered: bool) -> tuple[Tensor, Tensor]:
+    values, places = scores.topk(count, dim=1, sorted=ordered)
+    return values, places
+
+
+class _Candidates(NamedTuple):
+    """Row, column and value of all that may be among the largest, row by row; and how many rows there are."""
+
+    row: Tensor
+    column: Tensor
+    value: Tensor
+    rows: int
+
+
+def _candidates(scores: Tensor, count: int, size: int) -> _Candidates | None:
+    """From groups of ``size`` columns; None where too much reaches the bound."""
     width = scores.shape[1]
-    size = min(GROUP, width // (2 * count))
-    if size < 2:
-        return None
     groups = width // size
     dealt = groups * size
     maxima = scores[:, :dealt].view(-1, size, groups).amax(dim=1)
@@ -57,11 +81,11 @@ def _candidates(scores: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor] | N
     row, flat, value = (part.index_select(0, kept) for part in (row, flat, value))
     column = flat - row * width
     if dealt == width:
-        return row, column, value
+        return _Candidates(row, column, value, len(scores))
     more, rest = (~(scores[:, dealt:] < bound[:, None])).nonzero(as_tuple=True)
     row, order = torch.cat([row, more]).sort(stable=True)
     column = torch.cat([column, rest + dealt]).index_select(0, order)
-    return row, column, scores[row, column]
+    return _Candidates(row, column, scores[row, column], len(scores))
 
 
 def _bound(maxima: Tensor, count: int) -> Tensor:

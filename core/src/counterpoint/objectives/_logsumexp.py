@@ -109,11 +109,12 @@ def _forward(
     col = row if grid.triangle else anchors.new_full((grid.m,), start) if job.both else None
     attended = torch.zeros_like(anchors) if _attends(needs, job) else None
     scratch = Scratch(grid, anchors)
+    watch = None if job.watch is None else _WholeRows(job.watch, grid, anchors)
     tile = None
     for rows, cols in grid:
         tile = tile_logits(scratch.tile(rows, cols), anchors, candidates, scale, job, rows, cols)
-        if job.watch is not None:
-            job.watch(tile, rows)
+        if watch is not None:
+            watch(tile, rows, cols)
         if job.fast:
             tile.exp2_()
         add(row[rows], tile, 1)
@@ -129,6 +130,23 @@ def _forward(
         if col is not None and not grid.triangle:
             col.div_(LOG2E)
     return row, None if grid.triangle else col, kept, attended
+
+
+class _WholeRows:
+    """Puts tiles together for who watches whole rows: products are fastest in tiles, with a copy of them as well."""
+
+    def __init__(self, watch: Watch, grid: Grid, like: Tensor) -> None:
+        self._watch, self._width = watch, grid.m
+        self._block = None if grid.shape[1] >= grid.m else like.new_empty(grid.shape[0], grid.m)
+
+    def __call__(self, tile: Tensor, rows: slice, cols: slice) -> None:
+        if self._block is None:
+            self._watch(tile, rows)
+            return
+        block = self._block[: len(tile)]
+        block[:, cols] = tile
+        if cols.stop == self._width:
+            self._watch(block, rows)
 
 
 def _forward_whole(

@@ -45,12 +45,19 @@ def number(value: float | Tensor) -> float:
 
 
 def tile_shape(n: int, m: int, tile: int | None, device: torch.device, whole_rows: bool = False) -> tuple[int, int]:
-    """Rows and columns of a tile: the caller's ``tile``, or what suits the size and the device."""
-    if whole_rows:
+    """Rows and columns of a tile: the caller's ``tile``, or what suits the size and the device.
+
+    ``whole_rows``: those of a row of tiles are put together (`WHOLE` pairs at most, but for one row); elsewhere than on
+    a CPU one tile is whole rows.
+    """
+    if whole_rows and (tile is not None or device.type != "cpu"):
         return min(tile or row_block(m, device), max(n, 1)), max(m, 1)
     if tile is None:
         if n * m <= WHOLE:
             return max(n, 1), max(m, 1)
+        if whole_rows:
+            height = min(max(1, WHOLE // m), n)
+            return height, min(max(CPU_TILE, CPU_TILE * CPU_TILE // height), m)
         tile = CPU_TILE if device.type == "cpu" else DEVICE_TILE
     return min(tile, max(n, 1)), min(tile, max(m, 1))
 
