@@ -4,8 +4,12 @@ Background: real photographs at half brightness; targets: other photographs unde
 is told only which is which. Probes, on the targets of the test part: the digit should be found in the salient space and
 be at chance in the common one, the photograph's class the other way round, the origin in the salient one.
 Arms: SepCLR; SepCLR without its joint entropy; two SimCLR encoders of other seeds, which is the same network twice
-without anything that separates. Equal epochs; the learning rate of each arm is chosen on val, by the distance from the
-ideal, at a seed that is not measured.
+without anything that separates. Equal epochs; SepCLR's weight of the joint entropy and SimCLR's learning rate are chosen
+on val, by the distance from the ideal, at a seed that is not measured.
+
+Chosen in trials on val, one seed: the weight of the joint entropy, 10 in the paper, is 10 or 30 here. At 100 all is
+nearer to the ideal, but the common space hardly keeps the photograph's class. Encoders of half the plugin's width and
+no narrower code: 16 numbers hold back the digit too.
 """
 
 from __future__ import annotations
@@ -29,21 +33,17 @@ pytestmark = pytest.mark.claim
 
 TUNING = 0 if claims.SMOKE else 100  # a smoke run trains each arm once
 SEEDS = (0,) if claims.SMOKE else (0, 1, 2)
-RATES = ("0.001",) if claims.SMOKE else ("0.001", "0.003")
 FRAME = (
-    "--epochs 20 --batch_size 128 --optimization.name adam --optimization.weight_decay 0 "
-    "--views SimCLRViews --views.size 24 --views.scale [0.4,1.0] --views.flip 0"
+    "--epochs 40 --batch_size 128 --optimization.name adam --optimization.weight_decay 0 "
+    "--views SimCLRViews --views.size 24 --views.scale [0.4,1.0] --views.flip 0 --encoder SlimResNet --encoder.width 16"
 )
-"""Of configs/vision/sepclr-cpu.yaml."""
-OURS = "--method.code null"
+OURS = "--method.code null --optimization.lr 0.003 --method.objective SepCLR --method.objective.entropy_weight"
 ARMS = {
-    "SepCLR": ("vision/sepclr", OURS),
-    "SepCLR without joint entropy": (
-        "vision/sepclr",
-        f"{OURS} --method.objective SepCLR --method.objective.entropy_weight 0",
-    ),
-    "two SimCLR encoders": ("vision/simclr", ""),
+    "SepCLR": ("vision/sepclr", [f"{OURS} {weight}" for weight in (10, 30)]),
+    "SepCLR without joint entropy": ("vision/sepclr", [f"{OURS} 0"]),
+    "two SimCLR encoders": ("vision/simclr", [f"--optimization.lr {rate}" for rate in (0.001, 0.003)]),
 }
+"""Recipe, and the options of which one is chosen."""
 FACTORS = {"digit": "salient", "photograph": "common", "origin": "salient"}
 POINTS = 0.30
 
@@ -54,16 +54,16 @@ def data() -> Overlay:
     return overlay(source, claims.place(f"overlay-{source}"), most=most)
 
 
-def words(arm: str, rate: str) -> tuple[str, ...]:
-    recipe, options = ARMS[arm]
+def words(arm: str, options: str) -> tuple[str, ...]:
+    recipe = ARMS[arm][0]
     sources = ("--background", str(data().background), "--target", str(data().target))
-    return (recipe, *FRAME.split(), *sources, *options.split(), "--optimization.lr", rate)
+    return (recipe, *FRAME.split(), *sources, *options.split())
 
 
-def runs(arm: str, rate: str, seed: int) -> list[Run]:
+def runs(arm: str, options: str, seed: int) -> list[Run]:
     """One run with two spaces, or two runs, one for each."""
     seeds = (seed, seed + 1000) if arm == "two SimCLR encoders" else (seed,)
-    return [Run(claims.trained(claims.Trial(words(arm, rate), one))) for one in seeds]
+    return [Run(claims.trained(claims.Trial(words(arm, options), one))) for one in seeds]
 
 
 def probes(found: Sequence[Run], split: str, seed: int) -> dict[str, Found]:
@@ -89,9 +89,10 @@ def probes(found: Sequence[Run], split: str, seed: int) -> dict[str, Found]:
 
 
 def chosen(arm: str) -> tuple[str, dict[str, float]]:
-    """The learning rate that is nearest to the ideal on val, and the distance of each."""
-    tried = {rate: delta_total(probes(runs(arm, rate, TUNING), "val", TUNING)) for rate in RATES}
-    return min(tried, key=lambda rate: tried[rate]), tried
+    """The options that are nearest to the ideal on val, and the distance of each."""
+    options = ARMS[arm][1][: 1 if claims.SMOKE else None]
+    tried = {one: delta_total(probes(runs(arm, one, TUNING), "val", TUNING)) for one in options}
+    return min(tried, key=lambda one: tried[one]), tried
 
 
 def norms(run: Run) -> dict[str, float]:
@@ -101,12 +102,12 @@ def norms(run: Run) -> dict[str, float]:
 
 
 def measured(arm: str) -> dict[str, Any]:
-    rate, tried = chosen(arm)
-    found = {seed: runs(arm, rate, seed) for seed in SEEDS}
+    options, tried = chosen(arm)
+    found = {seed: runs(arm, options, seed) for seed in SEEDS}
     answers = [probes(pair, "test", seed) for seed, pair in found.items()]
     return {
-        "command": "counterpoint pretrain " + " ".join(words(arm, rate)),
-        "delta_tot on val, by learning rate": tried,
+        "command": "counterpoint pretrain " + " ".join(words(arm, options)),
+        "delta_tot on val": tried,
         "balanced accuracy": {
             f"{factor} from {space}": [one[factor].accuracy[space] for one in answers]
             for factor, space in itertools.product(FACTORS, ("common", "salient"))
