@@ -4,8 +4,8 @@ Background: real photographs at half brightness; targets: other photographs unde
 is told only which is which. Probes, on the targets of the test part: the digit should be found in the salient space and
 be at chance in the common one, the photograph's class the other way round, the origin in the salient one.
 Arms: SepCLR; SepCLR without its joint entropy; two SimCLR encoders of other seeds, which is the same network twice
-without anything that separates. Equal epochs; SepCLR's weight of the joint entropy and SimCLR's learning rate are chosen
-on val, by the distance from the ideal, at a seed that is not measured.
+without anything that separates. Equal epochs; the weight of SepCLR's joint entropy, and SimCLR's learning rate, are
+chosen on val, by the distance from the ideal, at a seed that is not measured.
 
 Chosen in trials on val, one seed: the weight of the joint entropy, 10 in the paper, is 10 or 30 here. At 100 all is
 nearer to the ideal, but the common space hardly keeps the photograph's class. Encoders of half the plugin's width and

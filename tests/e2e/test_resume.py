@@ -149,6 +149,27 @@ def test_asked_twice_leaves_at_once(forks: Forks, tmp_path: Path, undisturbed: d
     assert contents(out) == undisturbed["simclr"]
 
 
+@pytest.mark.parametrize("strike", ["views:9:SIGKILL", "views:9:SIGINT", "export:1:SIGKILL"])
+def test_fine_tuning(strike: str, forks: Forks, tmp_path: Path, undisturbed: dict[str, dict[str, bytes]]) -> None:
+    start = tmp_path / "start"
+    assert forks.run(words("simclr", start)).code == 0
+    tune = ["finetune", start, "--task=classify", "--objective=core-tuning", "--epochs=2", "--batch_size=32"]
+    tune += ["--tensorboard=false", "--report=false", "--save_steps=3"]
+    whole, struck = tmp_path / "whole", tmp_path / "struck"
+    assert forks.run([*tune, f"--out={whole}"]).code == 0
+    done = forks.run([*tune, f"--out={struck}"], strike=strike)
+    if strike.endswith("SIGINT"):
+        assert done.code == 130
+        assert done.err.strip().endswith(f"Go on with: counterpoint finetune --resume {struck}")
+    else:
+        assert done.code == -signal.SIGKILL
+    assert not (struck / "evaluation-test.json").exists()
+    assert forks.run(["finetune", "--resume", struck]).code == 0
+    for name in ("encoder/model.safetensors", "head/model.safetensors", "metrics.csv"):
+        assert (struck / name).read_bytes() == (whole / name).read_bytes(), name
+    assert (struck / "evaluation-test.json").is_file()
+
+
 def test_max_steps_in_mid_epoch(forks: Forks, tmp_path: Path) -> None:
     """The last step is in the middle of an epoch; a stop that is asked for in it finishes all the same."""
     out, other = tmp_path / "a", tmp_path / "b"

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 import toy
@@ -121,3 +122,25 @@ def test_stages_of_two_processes_share_their_cells(tmp_path: Path) -> None:
     again = launch(["pretrain", "--resume", out])
     assert again.returncode == 0, again.stderr
     assert (out / "encoder" / "model.safetensors").read_bytes() == weights
+
+
+@pytest.mark.parametrize("objective", ["plain", "core-tuning"])
+def test_fine_tuning_on_two_processes(objective: str, two: tuple[Path, str], forks: Forks, tmp_path: Path) -> None:
+    """The plain loss teaches what it teaches on one process; the objective, whose draws are each rank's, runs."""
+    small = [word for word in SMALL if not word.startswith(("--data", "--method", "--views"))]
+    words = ["finetune", two[0], "--task=classify", f"--objective={objective}", "--report=false", *small]
+    out, one = tmp_path / "two", tmp_path / "one"
+    done = launch([*words, f"--out={out}", *TWO])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("epoch 2/2") == 1
+    measured = json.loads((out / "evaluation-test.json").read_text())
+    assert measured["split"] == "test"
+    if objective != "plain":
+        return
+    assert forks.run([*words, f"--out={one}", "--batch_size=32"]).code == 0
+    for part in ("encoder", "head"):
+        ours, theirs = (load_file(run / part / "model.safetensors") for run in (out, one))
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    begin = load_file(two[0] / "encoder" / "model.safetensors")
+    learnt = load_file(one / "encoder" / "model.safetensors")
+    assert max((weight - begin[name]).abs().max() for name, weight in learnt.items()) > 1e-3, "nothing was learnt"

@@ -15,6 +15,7 @@ from counterpoint.report.page import REPORT, write_report
 from counterpoint.run import Run, is_run
 from counterpoint.training import finetune as tuning
 from counterpoint.training import pretrain as training
+from counterpoint.training.checkpoints import is_tuned
 from counterpoint.training.config import flatten
 from counterpoint.training.evaluate import Evaluation, evaluate_run
 from counterpoint.training.export import is_first_process
@@ -105,7 +106,7 @@ def start_run(config: Namespace, *, overwrite: bool = False) -> Run:
 
 def resume_run(path: Path) -> Run:
     """Go on with the run at ``path``, and write its report, however it ends."""
-    tuned = is_run(path) and tuning.is_tuned(Run(path).config)
+    tuned = is_run(path) and is_tuned(Run(path).config)
     return _reported(lambda: tuning.resume(path) if tuned else training.resume_run(path), path)
 
 

@@ -269,7 +269,7 @@ def test_answers_to_unknown_samples_are_not_measured() -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "full"),
+    ("words", "full"),
     [
         ("--lr=1", "--optimization.lr=1"),
         ("--lr", "--optimization.lr"),
@@ -278,13 +278,18 @@ def test_answers_to_unknown_samples_are_not_measured() -> None:
         ("--objective=core-tuning", "--method.objective=CoreTuning"),
         ("--objective.weight=0.1", "--method.objective.weight=0.1"),
         ("--objective=plain", "--method.objective=null"),
-        ("supremix", "SupReMix"),
+        (
+            "--objective supremix --objective.weights none",
+            "--method.objective SupReMix --method.objective.weights none",
+        ),
+        ("--out plain --data supremix", "--out plain --data supremix"),
+        ("--objective --lr", "--method.objective --optimization.lr"),
         ("--compare", "--compare=true"),
         ("--epochs=3", "--epochs=3"),
     ],
 )
-def test_short_names(word: str, full: str) -> None:
-    assert spelt_out(word) == full
+def test_short_names(words: str, full: str) -> None:
+    assert spelt_out(words.split()) == full.split()
 
 
 def test_what_is_refused(started: Run, classified: Run, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from counterpoint.report.context import Context
 from counterpoint.report.section import number, percent
 from counterpoint.report.sections.curves import knn_metric
+from counterpoint.training.checkpoints import resume_command
 
 WORDS = {
     "healthy": ("good", "It is learning."),
@@ -66,7 +67,7 @@ def _unfinished(context: Context) -> str:
     stopped = f"It was stopped: {context.stopped_by} " if context.stopped_by else ""
     return (
         f"This run is not finished: {context.updates} updates so far. {stopped}"
-        f"To go on: counterpoint pretrain --resume {context.run.path}"
+        f"To go on: {resume_command(context.run.path)}"
     )
 
 

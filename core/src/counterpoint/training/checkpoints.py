@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,15 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 
 from counterpoint.errors import Interrupted, RunError, TrainingError
+from counterpoint.methods.registry import FINE_TUNING
 from counterpoint.training._tables import STAGES
+from counterpoint.training.config import read_yaml
 from counterpoint.training.stops import StopRequest
 
 LAST = "checkpoints/last.ckpt"
 CONFIG = "config.yaml"
+PLAIN = "plain"
+"""Of a fine-tuning: the sub-directory of the run that it is compared with."""
 SAVE, STOP = 1, 2
 
 
@@ -34,10 +39,17 @@ def checkpoint_step(path: Path) -> int:
         ) from None
 
 
+def is_tuned(config: Mapping[str, Any]) -> bool:
+    """Whether a run's configuration is that of a fine-tuning."""
+    return str(config.get("recipe")).rpartition("/")[2] in FINE_TUNING
+
+
 def resume_command(run: Path) -> str:
-    """What goes on with ``run``, or with the run that it is a stage of."""
-    whole = run.parent.parent if run.parent.name == STAGES else run
-    return f"counterpoint pretrain --resume {whole if (whole / CONFIG).is_file() else run}"
+    """What goes on with ``run``, or with the run that it is a part of: one of its stages, or its comparison."""
+    whole = run.parent.parent if run.parent.name == STAGES else run.parent if run.name == PLAIN else run
+    whole = whole if (whole / CONFIG).is_file() else run
+    verb = "finetune" if (whole / CONFIG).is_file() and is_tuned(read_yaml(whole / CONFIG)) else "pretrain"
+    return f"counterpoint {verb} --resume {whole}"
 
 
 class SaveLast(Callback):

@@ -18,10 +18,11 @@ from counterpoint.nn.answers import NumberHead
 from counterpoint.parts import Dataset
 from counterpoint.run import Run
 from counterpoint.training.answers import answered, known, measured, supervised
+from counterpoint.training.checkpoints import PLAIN
 from counterpoint.training.embedding import Embedded
 from counterpoint.training.tables import bar, tell_damaged
 
-PLAIN, FROZEN, CONSTANT = "plain", "frozen + probe", "constant"
+FROZEN, CONSTANT = "frozen + probe", "constant"
 """Rows beside ``learnt``: the same training with the plain loss, a linear probe on the encoder that it began with, and
 the most frequent class or the median target."""
 KEPT = 1000

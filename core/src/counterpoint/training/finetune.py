@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from jsonargparse import Namespace
 from rich.console import Console
@@ -14,14 +13,13 @@ from counterpoint.errors import ConfigError, Interrupted, nearest
 from counterpoint.methods.registry import FINE_TUNING
 from counterpoint.run import Run
 from counterpoint.training import config as configs
+from counterpoint.training.checkpoints import PLAIN, resume_command
 from counterpoint.training.encoder_files import read_config
 from counterpoint.training.evaluate import evaluate_run, show
 from counterpoint.training.export import is_first_process
 from counterpoint.training.pretrain import resume_run, start_run
 
-PLAIN = "plain"
-"""Name of the sub-directory with the run that is compared with, and of the objective that is none."""
-OBJECTIVES = {"core-tuning": "CoreTuning", "supremix": "SupReMix"}
+OBJECTIVES = {"plain": "null", "core-tuning": "CoreTuning", "supremix": "SupReMix"}
 SHORT = {
     "lr": "optimization.lr",
     "objective": "method.objective",
@@ -51,7 +49,7 @@ def configured(run: str | Path, task: str | None, words: Sequence[str]) -> Names
     start = Run(run)
     described = read_config(start.path / "encoder")
     recipe = f"{described['plugin']}/{task}"
-    chosen = [spelt_out(word) for word in words]
+    chosen = spelt_out(words)
     data = _option(chosen, "--data") or str(start.config["data"])
     settings = {"data": data, "start": str(start.path.resolve()), "out": f"{start.path}-{task}"}
     parts = {"encoder": described["encoder"], "views": described["views"]}
@@ -65,16 +63,22 @@ def configured(run: str | Path, task: str | None, words: Sequence[str]) -> Names
     return config
 
 
-def spelt_out(word: str) -> str:
-    """``--lr=1`` -> ``--optimization.lr=1``, ``--objective=core-tuning`` -> ``--method.objective=CoreTuning``."""
-    if not word.startswith("--"):
-        return OBJECTIVES.get(word, "null" if word == PLAIN else word)
-    key, equals, value = word[2:].partition("=")
-    first, dot, rest = key.replace("-", "_").partition(".")
-    value = OBJECTIVES.get(value, "null" if value == PLAIN else value) if first == "objective" else value
-    if first == "compare" and not equals:
-        equals, value = "=", "true"
-    return f"--{SHORT.get(first, first)}{dot}{rest}{equals}{value}"
+def spelt_out(words: Sequence[str]) -> list[str]:
+    """``--lr 1`` -> ``--optimization.lr 1``, ``--objective=core-tuning`` -> ``--method.objective=CoreTuning``."""
+    spelt, names = [], False  # whether the word is the name of an objective
+    for word in words:
+        if not word.startswith("--"):
+            spelt.append(OBJECTIVES.get(word, word) if names else word)
+            names = False
+            continue
+        key, equals, value = word[2:].partition("=")
+        first, dot, rest = key.replace("-", "_").partition(".")
+        names = first == "objective" and not dot
+        if first == "compare" and not equals:
+            equals, value = "=", "true"
+        value = OBJECTIVES.get(value, value) if names else value
+        spelt.append(f"--{SHORT.get(first, first)}{dot}{rest}{equals}{value}")
+    return spelt
 
 
 def _option(words: Sequence[str], name: str) -> str | None:
@@ -85,11 +89,6 @@ def _option(words: Sequence[str], name: str) -> str | None:
         if key == name:
             found = value if equals else "".join(words[number + 1 : number + 2])
     return found
-
-
-def is_tuned(config: Mapping[str, Any]) -> bool:
-    """Whether a run's configuration is that of a fine-tuning."""
-    return str(config.get("recipe")).rpartition("/")[2] in FINE_TUNING
 
 
 def start(config: Namespace, *, overwrite: bool = False) -> Run:
@@ -111,7 +110,7 @@ def _finished(run: Run) -> Run:
         if run.config.get("compare"):
             _train_plain(run)
     except Interrupted:
-        todo = f"Go on with: counterpoint finetune --resume {run.path}"
+        todo = f"Go on with: {resume_command(run.path)}"
         raise Interrupted(f"Stopped while the plain loss was trained for comparison. {todo}") from None
     if is_first_process():
         show(evaluate_run(run))

@@ -137,7 +137,7 @@ def _claim(out: Path, overwrite: bool) -> None:
         raise RunError(f"--out {out}: exists and is no run directory. Choose another.")
     if not overwrite:
         raise RunError(
-            f"--out {out}: holds a run already. Go on with it: counterpoint pretrain --resume {out}; "
+            f"--out {out}: holds a run already. Go on with it: {resume_command(out)}; "
             "or start again with --overwrite; or choose another --out."
         )
 
