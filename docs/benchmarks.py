@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
-from pathlib import Path
 from typing import Any
 
 from commands import table
+from measured import ABSENT, read
 
-BENCH = Path(__file__).resolve().parent / "results" / "bench"
-ABSENT = "*Not measured yet.*"
 LOSSES = ("NT-Xent", "DCL", "SupCon", "InfoNCE", "sigmoid")
-
-
-def _read(name: str) -> dict[str, Any]:
-    path = BENCH / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _told(found: dict[str, Any]) -> str:
@@ -30,7 +22,7 @@ def _number(value: float | None) -> str:
 
 def memory() -> str:
     """MiB of each objective by batch size, ours and a peer's."""
-    found = _read("losses")
+    found = read("bench", "losses")
     rows = []
     for loss in LOSSES:
         cases: dict[str, dict[int, float]] = {}
@@ -49,7 +41,7 @@ def _milliseconds(found: dict[str, Any], loss: str, size: int) -> dict[str, floa
 
 def speed() -> str:
     """Milliseconds of NT-Xent and InfoNCE by batch size, beside plain torch or the products alone."""
-    found = _read("losses")
+    found = read("bench", "losses")
     rows = []
     for loss in ("NT-Xent", "InfoNCE"):
         for size in (64, 256, 1024, 4096):
@@ -65,7 +57,7 @@ def speed() -> str:
 
 def peers() -> str:
     """Milliseconds of other libraries' losses as multiples of ours."""
-    found = _read("losses")
+    found = read("bench", "losses")
     rows = []
     for loss in ("NT-Xent", "DCL", "SupCon"):
         for size in (64, 512, 4096):
@@ -82,7 +74,7 @@ def peers() -> str:
 
 def caching() -> str:
     """What gradient caching costs, in a sentence."""
-    found = _read("gradient_caching")
+    found = read("bench", "gradient_caching")
     if not found:
         return ABSENT
     told = []
@@ -99,7 +91,7 @@ def caching() -> str:
 
 def views() -> str:
     """Views per second, ours and other libraries', at both sizes."""
-    found = _read("views")
+    found = read("bench", "views")
     sizes = {"32 px": "32", "224 px, from 300 x 400": "224-from-300x400"}
     measured = {title: found.get(key, {}).get("views per second", {}) for title, key in sizes.items()}
     names = list(dict.fromkeys(name for cases in measured.values() for name in cases if "CHW" not in name))
@@ -116,7 +108,7 @@ JUDGED = ("ours", "selfrec", "recbole")
 
 def recommenders() -> str:
     """Seconds and memory of recommenders, ours and other frameworks', on the same pairs."""
-    found = _read("graphrec")
+    found = read("bench", "graphrec")
     rows = []
     for key, one in found.items():
         model, _, data = key.partition(" on ")
@@ -137,7 +129,7 @@ def recommenders() -> str:
 
 def recommender_recall() -> str:
     """Recall@20 of the same model after the same epochs on the same pairs, by one ranking."""
-    found = _read("graphrec_recall")
+    found = read("bench", "graphrec_recall")
     rows = []
     for key, one in found.items():
         if "recall@20" in one:
@@ -149,7 +141,7 @@ def recommender_recall() -> str:
 
 def recommender_noise() -> str:
     """Recall and uniformity of XSimGCL by weight and noise, ours and the published code's."""
-    every = _read("graphrec_recall")
+    every = read("bench", "graphrec_recall")
     found: dict[str, Any] = next((one for key, one in every.items() if key.startswith("noise")), {})
     rows = []
     for setting, told in found.get("rows", {}).items():

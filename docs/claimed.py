@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import drawing
 from commands import table
-from measured import spread
+from measured import ABSENT, read, spread
 
-RESULTS = Path(__file__).resolve().parent / "results"
-ABSENT = "*Not measured yet.*"
 KNN = "knn[k=20,T=0.07]"
 LINEAR = "linear[lbfgs]"
 Found = Mapping[str, Any]
-
-
-def claim(name: str) -> dict[str, Any]:
-    """What was measured so far; empty: nothing."""
-    path = RESULTS / "claims" / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _plain(values: Sequence[float]) -> str:
@@ -46,7 +36,7 @@ def gains(found: Found, scale: float = 100, unit: str = "points") -> str:
 
 def queued(name: str) -> str:
     """MoCo and what changes its negatives or positives: accuracy, geometry, cost."""
-    arms = claim(name).get("arms")
+    arms = read("claims", name).get("arms")
     if not arms:
         return ABSENT
     rows = []
@@ -59,7 +49,7 @@ def queued(name: str) -> str:
 
 def queued_gains(name: str) -> str:
     """Each minus MoCo."""
-    found = claim(name)
+    found = read("claims", name)
     each = found.get("gains") or {"MoCHi": found["gain"]} if found else {}
     told = {f"{arm} - MoCo": gain for arm, gain in each.items()}
     if "ten classes" in found:
@@ -69,7 +59,7 @@ def queued_gains(name: str) -> str:
 
 def mixed() -> str:
     """How hard MoCHi's negatives are."""
-    found = claim("hard-negatives")
+    found = read("claims", "hard-negatives")
     if not found:
         return ABSENT
     task = found["probability of the positive"]
@@ -83,7 +73,7 @@ def mixed() -> str:
 
 def scores() -> list[drawing.Curve]:
     """Cosine of the positive over the training, an arm a line."""
-    arms = claim("hard-negatives").get("arms", {}) | claim("feature-transformation").get("arms", {})
+    arms = read("claims", "hard-negatives").get("arms", {}) | read("claims", "feature-transformation").get("arms", {})
     shown = {name: one["curves"]["batch/positive"] for name, one in arms.items() if one and one.get("curves")}
     return [drawing.Curve(name, points, number) for number, (name, points) in enumerate(shown.items()) if points]
 
@@ -102,7 +92,7 @@ def shown() -> str:
 
 def cacr() -> str:
     """Accuracy of each objective where classes are balanced and where they are not."""
-    found = claim("objectives-cacr")
+    found = read("claims", "objectives-cacr")
     if not found.get("balanced"):
         return ABSENT
     rows = []
@@ -116,7 +106,7 @@ def cacr() -> str:
 
 def hydra() -> str:
     """Accuracy and effective rank, then on the classes that no training saw."""
-    found = claim("objectives-hydra")
+    found = read("claims", "objectives-hydra")
     if not found.get("arms"):
         return ABSENT
     rows = []
@@ -130,13 +120,13 @@ def hydra() -> str:
 
 def hydra_gains() -> str:
     """Differences in accuracy; that of the effective rank is in the other table's numbers."""
-    found = claim("objectives-hydra").get("gains", {})
+    found = read("claims", "objectives-hydra").get("gains", {})
     return gains({name: gain for name, gain in found.items() if not name.startswith("rank")})
 
 
 def stages(name: str, data: str = "painted") -> str:
     """Accuracy of probes of both factors."""
-    found = claim(f"mcl-{name}").get(data)
+    found = read("claims", f"mcl-{name}").get(data)
     if not found:
         return ABSENT
     rows = [[arm, *(spread(values) for values in one.values())] for arm, one in found["test"].items()]
@@ -147,7 +137,7 @@ def stage_gains(name: str) -> str:
     """Two stages minus each control."""
     told = {}
     for data in ("painted", "plain"):
-        for control, factors in claim(f"mcl-{name}").get(data, {}).get("gain", {}).items():
+        for control, factors in read("claims", f"mcl-{name}").get(data, {}).get("gain", {}).items():
             told |= {
                 f"{data}: {factor}, over {control}": {"difference": gain["difference"]}
                 for factor, gain in factors.items()
@@ -157,7 +147,7 @@ def stage_gains(name: str) -> str:
 
 def tuned() -> str:
     """Fine-tuning with few labels: accuracy and scatter."""
-    found = claim("core-tuning")
+    found = read("claims", "core-tuning")
     arms = {name: one for name, one in found.items() if isinstance(one, dict) and "scatter" in one}
     if not arms:
         return ABSENT
@@ -174,7 +164,7 @@ ORDERED = {"mae": "MAE, cycles", "order": "order of distances"}
 
 def supremix(part: str = "") -> str:
     """Errors in cycles; ``part``: on thinner data."""
-    found = claim("supremix")
+    found = read("claims", "supremix")
     arms = (
         found.get(part, {}) if part else {n: a["test"] for n, a in found.items() if isinstance(a, dict) and "test" in a}
     )
@@ -187,7 +177,7 @@ def supremix(part: str = "") -> str:
 
 def separated() -> str:
     """What is found in which space."""
-    arms = claim("sepclr").get("arms")
+    arms = read("claims", "sepclr").get("arms")
     if not arms:
         return ABSENT
     keys = list(next(iter(arms.values()))["balanced accuracy"])
@@ -200,7 +190,7 @@ def separated() -> str:
 
 def batches() -> str:
     """SwAV with its queue, without, and SimCLR, in small and large batches."""
-    found = {name: arms for name, arms in claim("swav-queue").items() if name.startswith("batch ")}
+    found = {name: arms for name, arms in read("claims", "swav-queue").items() if name.startswith("batch ")}
     if not found:
         return ABSENT
     rows = [
@@ -219,7 +209,9 @@ def batches() -> str:
 
 def weighted() -> str:
     """DCLW beside DCL and InfoNCE."""
-    found = {name: one for name, one in claim("vision-dcl").items() if name.startswith("batch ") and "DCLW" in one}
+    found = {
+        name: one for name, one in read("claims", "vision-dcl").items() if name.startswith("batch ") and "DCLW" in one
+    }
     rows = [
         [name.removeprefix("batch "), *(spread(one[a]["test"]) for a in ("InfoNCE", "DCL", "DCLW"))]
         for name, one in found.items()
@@ -228,7 +220,7 @@ def weighted() -> str:
 
 
 def _gains(name: str, key: str = "gains", **words: Any) -> str:
-    return gains(claim(name).get(key, {}), **words)
+    return gains(read("claims", name).get(key, {}), **words)
 
 
 WRITERS: dict[str, Callable[[], str]] = {

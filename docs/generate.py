@@ -8,7 +8,6 @@ A part stands between ``<!-- generated:name -->`` and ``<!-- /generated:name -->
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Callable
@@ -32,12 +31,10 @@ from counterpoint.methods.registry import METHODS
 from counterpoint.testing import CHECKS, Report
 from counterpoint.testing.registry import KINDS as CHECKED
 from counterpoint.training.needs import lacks, methods_of
-from measured import spread
+from measured import ABSENT, RESULTS, read, spread
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "docs" / "results"
 PART = re.compile(r"(<!-- generated:([\w-]+) -->\n).*?(<!-- /generated:\2 -->)", re.DOTALL)
-ABSENT = "*Not measured yet.*"
 DEMO = ("knn[k=20", "linear", "fewshot[k=5", "recall@1", "nmi")  # the metrics that the README shows
 DEMO_CLASSES = 16
 CLAIMED = ("douban-book", "amazon-beauty")  # data sets of the claims on recommendation
@@ -80,14 +77,10 @@ def parts() -> str:
     return table(["plugin", "kind", "name", "what it is", "capabilities"], rows)
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-
 def demo() -> str:
     """The demo's own evaluation."""
-    found = _read(RESULTS / "demo.json")
-    if found is None:
+    found = read("demo")
+    if not found:
         return ABSENT
     shown = {row: {m: v for m, v in metrics.items() if m.startswith(DEMO)} for row, metrics in found["metrics"].items()}
     return markdown(shown, classes=DEMO_CLASSES).rstrip()
@@ -97,8 +90,8 @@ def methods() -> str:
     """Claims of the core methods: kNN, mean ± std over seeds."""
     rows = []
     for path in sorted((RESULTS / "claims").glob("vision-*.json")):
-        found = _read(path)
-        if found is None or "rows" not in found:
+        found = read("claims", path.stem)
+        if "rows" not in found:
             continue
         name = path.stem.removeprefix("vision-")
         cells = []
@@ -116,8 +109,8 @@ def methods() -> str:
 
 def dcl() -> str:
     """The claim of decoupling, and q = 1 - p(positive) that explains it."""
-    found = _read(RESULTS / "claims" / "vision-dcl.json")
-    if found is None:
+    found = read("claims", "vision-dcl")
+    if not found:
         return ABSENT
     rows = []
     for key, entry in found.items():
@@ -137,8 +130,8 @@ def bench(name: str) -> Callable[[], str]:
     """A benchmark's file: one row per thing measured, every case beside the others."""
 
     def write() -> str:
-        found = _read(RESULTS / "bench" / f"{name}.json")
-        if found is None:
+        found = read("bench", name)
+        if not found:
             return ABSENT
         facts = found.pop("facts")
         sections = {"": found} if "what" in found else found

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from commands import table
 from counterpoint.evaluation.table import markdown
-from measured import spread
+from measured import ABSENT, read, spread
 
-RESULTS = Path(__file__).resolve().parent / "results"
-ABSENT = "*Not measured yet.*"
 SHOWN = ("recall@1", "recall@5", "recall@10")
 ROWS = {"learnt": "CLIP", "untrained": "untrained"}
 
 
-def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
 def claim(name: str) -> dict[str, Any]:
     """What was measured so far; empty: nothing."""
-    return _read(RESULTS / "claims" / f"multimodal-{name}.json")
+    return read("claims", f"multimodal-{name}")
 
 
 def emoji() -> str:
     """What the demo's CLIP finds among the emoji of test."""
-    found = _read(RESULTS / "demo-emoji.json")
+    found = read("demo-emoji")
     if not found:
         return ABSENT
     rows = {row: {m: values[m] for m in SHOWN if m in values} for row, values in found["metrics"].items()}

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import drawing
 from commands import table
 from counterpoint.evaluation.table import markdown
-from measured import spread
+from measured import ABSENT, read, spread
 
-RESULTS = Path(__file__).resolve().parent / "results"
-ABSENT = "*Not measured yet.*"
 NAMES = {"bprmf": "BPR-MF", "lightgcn": "LightGCN", "sgl": "SGL-ED", "simgcl": "SimGCL", "xsimgcl": "XSimGCL"}
 NAMES["lightgcn-longer"] = "LightGCN, longer"
 FLOORS = ("popularity", "item kNN", "EASE")
@@ -22,13 +18,9 @@ MEASURES = {**dict.fromkeys(SHOWN, 100), "novelty@20": 1, "uniformity": 1}
 """What the claims measure -> what it is multiplied with: shares are told in percent."""
 
 
-def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
 def films() -> str:
     """What the demo's three trainings measure on MovieLens-100k, beside rules that learn no embedding."""
-    found = {model: _read(RESULTS / "demo-films" / f"{model}.json") for model in ("xsimgcl", "lightgcn", "bprmf")}
+    found = {model: read("demo-films", model) for model in ("xsimgcl", "lightgcn", "bprmf")}
     if not all(found.values()):
         return ABSENT
     rows = {NAMES[model]: one["metrics"]["learnt"] for model, one in found.items()}
@@ -39,7 +31,7 @@ def films() -> str:
 
 def claim(data: str) -> dict[str, Any]:
     """What was measured on ``data`` so far; empty: nothing."""
-    return _read(RESULTS / "claims" / f"graphrec-{data}.json")
+    return read("claims", f"graphrec-{data}")
 
 
 def ranking(data: str) -> str:

@@ -26,7 +26,7 @@ def test_the_arrows_are_the_imports() -> None:
 def test_imports_are_found_as_python_does_them() -> None:
     module = importlib.import_module("counterpoint.objectives.mochi")
     assert {"kernel", "mixing", "_hardened", "mining"} <= dependencies.imports()["mochi"]
-    assert module.largest.__module__ == "counterpoint.objectives.mining"
+    assert module.largest.__module__ == "counterpoint.objectives._largest"
 
 
 def test_whatever_is_made_of_pieces_has_a_box_right_of_them() -> None:

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 import generate
+import measured
 import ranked
 
 pytestmark = pytest.mark.unit
@@ -32,7 +33,7 @@ def arm(recall: list[float], best: list[int]) -> dict[str, Any]:
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder of results."""
-    monkeypatch.setattr(ranked, "RESULTS", tmp_path)
+    monkeypatch.setattr(measured, "RESULTS", tmp_path)
     (tmp_path / "claims").mkdir()
     return tmp_path
 
@@ -43,8 +44,8 @@ def write(results: Path, name: str, **parts: Any) -> None:
 
 def test_nothing_is_made_up(results: Path) -> None:
     made = (ranked.ranking, ranked.gains, ranked.trials, ranked.commands_of, ranked.shown)
-    assert {make("douban-book") for make in made} == {ranked.ABSENT}
-    assert ranked.films() == ranked.noise() == ranked.ABSENT
+    assert {make("douban-book") for make in made} == {measured.ABSENT}
+    assert ranked.films() == ranked.noise() == measured.ABSENT
     assert ranked.picture("douban-book") == ""
 
 
@@ -56,7 +57,7 @@ def test_rows_are_means_over_seeds_in_percent(results: Path) -> None:
     assert lines[3].startswith("| XSimGCL | 20.00 ± 0.00 |")
     assert lines[4].startswith("| popularity | 6.00 ± 1.41 |  |")
     assert "0.05: 10.00, **0.2: 20.00**" in ranked.trials("douban-book")
-    assert ranked.gains("douban-book") == ranked.ABSENT, "half of the models are measured"
+    assert ranked.gains("douban-book") == measured.ABSENT, "half of the models are measured"
 
 
 def test_gains_are_points_with_their_interval(results: Path) -> None:

@@ -107,7 +107,7 @@ def logsumexp(
         tile: rows and columns of a tile; None chooses by size and device.
         watch: called on the way forward with each block of whole rows, ``(n, M)``, before it is summed: the logits in
             base 2 (times log2(e)), left-out pairs at -inf; and with the rows' slice. It looks, keeps no reference to
-            the block, and changes nothing (`_largest.largest` finds the hardest in it).
+            the block, and changes nothing (`mining.largest` finds the hardest in it).
 
     Returns:
         ``(N,)``, float32 (float64 for float64 inputs); -inf for an anchor without a counted candidate.

@@ -18,7 +18,7 @@ from counterpoint.objectives._rows import check_ids
 from counterpoint.objectives._tiles import INF, blocks, row_block
 from counterpoint.objectives._unit import unit_rows
 
-__all__ = ["HardestPairs", "hardest", "hardest_pairs"]
+__all__ = ["HardestPairs", "hardest", "hardest_pairs", "largest"]
 
 
 class HardestPairs(NamedTuple):

@@ -15,13 +15,13 @@ from counterpoint.objectives import kernel, mixing
 from counterpoint.objectives._contrast import Options, bound, contrast, join
 from counterpoint.objectives._hardened import Hardened, hardened_options
 from counterpoint.objectives._inputs import no_autocast
-from counterpoint.objectives._largest import largest
 from counterpoint.objectives._logsumexp import LOG2E
 from counterpoint.objectives._rows import Rows
 from counterpoint.objectives._tiles import INF, blocks, number, row_block
 from counterpoint.objectives._unit import inverse_length
 from counterpoint.objectives.base import Result
 from counterpoint.objectives.info_nce import info_nce_loss
+from counterpoint.objectives.mining import largest
 
 __all__ = ["MoCHi", "mochi_loss"]
 
