@@ -95,6 +95,24 @@ def test_moco_is_the_formula_over_the_queue(symmetric: bool) -> None:
     assert step.chance == pytest.approx(math.log(len(queue) + 1))
 
 
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_mocos_queries_are_drawn_to_the_keys_of_all_other_views(symmetric: bool) -> None:
+    torch.manual_seed(0)
+    method = MoCo(Net(), projector=HEAD, queue_size=64, symmetric=symmetric)
+    take(method, 1, sgd(method))
+    (first, second), batch = material(3)
+    third, local = View(first.data.flip(1), "x"), View(second.data[:, :2], "x", "local")
+    views = [first, second, third]
+    queries, keys = [embed(method, view) for view in views], keys_of(method, views)
+    queue = method.queue.get()[0]
+    pairs = [(a, b) for a in range(3 if symmetric else 1) for b in range(3) if a != b]
+    wanted = torch.stack([queue_loss(queries[a], keys[b], queue) for a, b in pairs]).mean()
+    torch.testing.assert_close(method([*views, local], batch).loss, wanted)
+    method.after_step()
+    enqueued = torch.cat([keys[1], keys[2], *keys[: 1 if symmetric else 0]])
+    torch.testing.assert_close(method.queue.get()[0][len(queue) :], enqueued)
+
+
 def test_moco_in_one_direction_shows_each_encoder_one_view() -> None:
     method = MoCo(Net(), projector=HEAD, symmetric=False)
     method(*material())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from functools import partial
 
 import pytest
@@ -181,3 +183,18 @@ def test_an_untrained_swavs_loss_is_near_its_chance_level() -> None:
     step = method(*material())
     assert step.chance == pytest.approx(1.386, abs=1e-3)
     assert 1 <= float(step.parts["code_perplexity"]) <= 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"freeze_share": 2.0}, "SwAV.freeze_share: found 2.0; allowed: a share of the training, from 0 to 1"),
+        ({"queue_after": 15}, "SwAV.queue_after: found 15; allowed: a share of the training, from 0 to 1"),
+        ({"queue_after": math.nan}, "SwAV.queue_after: found nan"),
+        ({"queue_size": -1}, "SwAV.queue_size: found -1"),
+        ({"prototypes": 1}, "SwAV.prototypes: found 1; allowed: 2 or more"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings: dict[str, float], told: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        make(**settings)

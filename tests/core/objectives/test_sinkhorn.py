@@ -127,6 +127,14 @@ def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
     torch.testing.assert_close(codes, direct(scores.double(), 0.01, 3).float(), rtol=1e-4, atol=1e-6)
 
 
+def test_autocast_does_not_reach_in() -> None:
+    scores = cosines(256, 64).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        codes = sinkhorn(scores)
+    assert torch.equal(codes, sinkhorn(scores))
+    torch.testing.assert_close(codes.sum(dim=1), torch.ones(256), rtol=0, atol=1e-6)
+
+
 def test_codes_carry_no_gradient() -> None:
     assert not sinkhorn(cosines().requires_grad_()).requires_grad
 

@@ -132,6 +132,8 @@ def test_a_table_of_cells_is_read_by_index(tmp_path: Path) -> None:
     path = tmp_path / "cells.parquet"
     write_cells(path, np.array([9, 3, 5]), {"cell": np.array([1, 0, -1]), "cluster": np.array([0, 0, 0])})
     assert read_cells(path, np.array([3, 4, 5, 9, 100])).tolist() == [0, -1, -1, 1, -1]
+    pq.write_table(pa.table({"index": [1, 2], "cell": [0, None]}), path)
+    assert read_cells(path, np.array([1, 2])).tolist() == [0, -1]
 
 
 @pytest.mark.parametrize(
@@ -139,6 +141,9 @@ def test_a_table_of_cells_is_read_by_index(tmp_path: Path) -> None:
     [
         ({"index": [1, 2]}, "cell"),
         ({"index": ["a", "b"], "cell": [0, 1]}, "whole numbers"),
+        ({"index": [1, 2], "cell": [0.0, 1.0]}, "cell is double"),
+        ({"index": [1, 2], "cell": [True, False]}, "cell is bool"),
+        ({"index": [1, None], "cell": [0, 1]}, "index has nulls"),
         ({"index": [1, 1], "cell": [0, 1]}, "several rows"),
         ({"index": [50], "cell": [0]}, "none of the training samples"),
         ({"index": [1, 2], "cell": [-1, -1]}, "none of the training samples"),
@@ -156,6 +161,8 @@ def test_no_table_is_refused(tmp_path: Path) -> None:
     for name in ("cells.parquet", "nothing.parquet"):
         with pytest.raises(DataError, match="a Parquet table with the columns index and cell"):
             read_cells(tmp_path / name, np.array([1, 2]))
+    with pytest.raises(DataError, match=r"nothing\.parquet, which does not exist"):
+        read_cells(tmp_path / "nothing.parquet", np.array([1, 2]))
 
 
 @pytest.mark.parametrize(("objective", "candidates"), [(NTXent, 2 * 16 - 1), (InfoNCE, 16)])

@@ -199,7 +199,7 @@ def test_a_full_disk_is_seen_before_training(tmp_path: Path, monkeypatch: pytest
 
 def test_a_batch_larger_than_the_data_is_made_smaller_and_said(tmp_path: Path) -> None:
     train = len(toy.Digits("digits", count=40).splits()["train"])
-    with pytest.warns(UserWarning, match=f"batch_size 256 is more than there are samples; using {train}"):
+    with pytest.warns(UserWarning, match=f"batch_size 256 is more than there are training samples; using {train}"):
         made = pretrain("toy/simclr", out=tmp_path, **{**SMALL, "batch_size": 256, "dataset": {"count": 40}})
     assert made.config["batch_size"] == train
     assert json.loads((tmp_path / "run.json").read_text())["steps"] == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,10 +17,13 @@ from torch.nn import functional as F
 import toy
 from counterpoint.errors import ConfigError, DataError, Interrupted, RunError
 from counterpoint.nn import ConcatEncoder
-from counterpoint.parts import Encoder
+from counterpoint.parts import Encoder, Views
 from counterpoint.report.page import write_report
 from counterpoint.run import Run
+from counterpoint.training import config as configs
 from counterpoint.training import stages as stages_module
+from counterpoint.training.cells import write_cells
+from counterpoint.training.embedding import embed
 from counterpoint.training.encoder_files import build
 from counterpoint.training.evaluate import evaluate_run, untrained
 from counterpoint.training.logs import read_metrics
@@ -29,7 +32,8 @@ from counterpoint.training.settings import Settings, Stages
 from counterpoint.training.stages import CELLS
 from counterpoint.training.statistics import recompute_statistics
 from counterpoint.training.verdict import diagnose
-from counterpoint.types import Encoding, View
+from counterpoint.types import Batch, Encoding, View
+from counterpoint.workflow import finetune
 
 pytestmark = pytest.mark.unit
 
@@ -213,7 +217,7 @@ def test_damaged_samples_are_in_no_cell(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_small_cells_that_are_kept_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stages = {"count": 2, "clusters": 40, "min_cell": 1}
-    with pytest.warns(UserWarning, match="batch_size 16 is more than there are samples"):
+    with pytest.warns(UserWarning, match="batch_size 16 is more than there are training samples in the largest cell"):
         pretrain("toy/simclr", out=tmp_path / "run", **SMALL, stages=stages)
     assert "samples never, as their cells have fewer than" in capsys.readouterr().out
 
@@ -267,6 +271,78 @@ def test_the_run_is_overwritten_with_its_stages(tmp_path: Path) -> None:
 def test_settings_out_of_range_are_refused(settings: dict[str, Any], told: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=told):
         pretrain("toy/simclr", out=tmp_path / "run", **SMALL, stages=settings)
+
+
+def test_what_has_no_stages_is_refused(run: Run, tmp_path: Path) -> None:
+    two = {"out": str(tmp_path / "run"), "stages": {"count": 2}, **{k: SMALL[k] for k in ("epochs", "batch_size")}}
+    with pytest.raises(ConfigError, match=r"stages\.count: found 2; allowed: 1 for toy/sepclr"):
+        pretrain("toy/sepclr", background="digits", target="digits", **two)
+    with pytest.raises(ConfigError, match=r"stages\.count: found 2; allowed: 1 for toy/classify"):
+        finetune(stage(run, 0).path, "classify", **two)
+    assert not (tmp_path / "run" / "stages").exists()
+
+
+def test_cells_of_ones_own_stay_cells_in_every_stage(tmp_path: Path) -> None:
+    """The last clustering alone refines them, where ``latest`` drops the clusterings before it."""
+    own, index = tmp_path / "own.parquet", np.arange(200)
+    write_cells(own, index, {"cell": index % 2})
+    stages = {"count": 3, "clusters": 2, "cells": "latest", "min_cell": 1}
+    made = pretrain("toy/simclr", out=tmp_path / "run", **SMALL, cells=str(own), stages=stages)
+    for number in (1, 2):
+        found = cells(made, number)
+        for cell in set(found["cell"]) - {-1}:
+            assert len({i % 2 for i, c in zip(found["index"], found["cell"]) if c == cell}) == 1
+    assert len(set(cells(made, 2)["cell"])) <= 4
+
+
+def test_own_cells_are_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_cells(tmp_path / "own.parquet", np.arange(200), {"cell": np.arange(200) % 2})
+    monkeypatch.chdir(tmp_path)
+    made = pretrain("toy/simclr", out="run", **SMALL, cells="own.parquet")
+    assert made.config["cells"] == str(tmp_path / "own.parquet")
+
+
+def test_the_others_hear_that_the_first_process_could_not_cluster(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configs.parse(["--config", str(run.path / "config.yaml")])
+    arguments = config, Stages(count=2), 1, tmp_path / "stages" / "1"
+
+    def broken(*_: Any) -> None:
+        raise DataError("no sample can be read")
+
+    def fit(*_: Any) -> Any:
+        raise AssertionError("there are no cells")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stages_module, "_cluster", broken)
+        with pytest.raises(DataError, match="no sample can be read"):
+            stages_module._stage(*arguments, fit, False)
+    monkeypatch.setattr(stages_module, "is_first_process", lambda: False)
+    with pytest.raises(RunError, match=r"could not make .*: DataError: no sample can be read"):
+        stages_module._stage(*arguments, fit, False)
+
+
+def test_what_is_not_clustered_is_not_encoded() -> None:
+    """Of an encoder with two towers one modality is, wherever it runs."""
+
+    class Pair(Views):
+        modalities: ClassVar[tuple[str, ...]] = ("a", "b")
+
+        def __call__(self, batch: Batch, generator: torch.Generator) -> list[View]:
+            return self.plain(batch)
+
+        def plain(self, batch: Batch) -> list[View]:
+            return [View(batch.data["digit"], name) for name in self.modalities]
+
+    seen: list[str] = []
+
+    def encode(view: View) -> torch.Tensor:
+        seen.append(view.modality)
+        return view.data.flatten(1)
+
+    found = embed(stages_module._of("b", encode), Pair(), toy.Digits("digits", count=20), range(20), batch_size=8)
+    assert found.features.shape == (20, 64) and set(seen) == {"b"}
 
 
 def test_nothing_to_cluster_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

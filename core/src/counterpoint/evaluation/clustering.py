@@ -35,7 +35,7 @@ def kmeans(
     _check.at_least("clusters", clusters)
     _check.at_least("restarts", restarts)
     model: KMeans | MiniBatchKMeans = KMeans(min(clusters, len(x)), n_init=restarts, random_state=seed)
-    if mini_batch is not None:
+    if mini_batch is not None and len(x) > mini_batch:
         model = MiniBatchKMeans(
             min(clusters, len(x)), batch_size=mini_batch, tol=1e-5, n_init=restarts, random_state=seed
         )

@@ -23,7 +23,9 @@ class MoCo(MomentumMethod):
     """MoCo v2: queries of one view find the key of the other among a queue of old keys.
 
     Both directions are used by default, as small data sets want (``symmetric=False`` is the paper's one direction).
-    The first two views are used. At the very first step, when the queue is empty, the batch's own keys stand in for it.
+    Of more than two views (``--views.views 5``, as CACR wants) each is a query in turn, or the first alone; the keys of
+    all others are its positives, and join the queue. Local ones are left out. At the very first step, when the queue is
+    empty, the batch's own keys stand in for it.
 
     Batch shuffling, which keeps a query and its key out of one BatchNorm batch, is not done: it needs several GPUs that
     do not synchronise BatchNorm. In small batches a query may know its key by the batch statistics that they share:
@@ -66,21 +68,22 @@ class MoCo(MomentumMethod):
 
     def step(self, views: list[View], batch: Batch) -> Step:
         """Query against key and queue."""
-        queries, keys = self._queries_and_keys(views[:2])
+        queries, keys = self._queries_and_keys([view for view in views if view.role == "global"])
         results = []
-        negatives = [self._negatives(key, batch.content) for key in keys]
-        for query, key, (rows, ids) in zip(queries, keys, negatives):
-            results.append(self.objective((query, key), batch.content, negatives=rows, negative_ids=ids))
-        self._keys = (keys, batch.content)
+        negatives = [self._negatives(own[0], batch.content) for own in keys]
+        for query, own, (rows, ids) in zip(queries, keys, negatives):
+            results.append(self.objective((query, *own), batch.content, negatives=rows, negative_ids=ids))
+        new = [*keys[0], keys[1][0]] if self.symmetric else keys[0]
+        self._keys = (new, batch.content)
         result, chance = mean(results), self.objective.chance(self.global_rows(batch))
-        return Step(result.loss, result.parts, detached(queries[0], keys[0]), chance, negatives[0])
+        return Step(result.loss, result.parts, detached(queries[0], keys[0][0]), chance, negatives[0])
 
-    def _queries_and_keys(self, views: list[View]) -> tuple[list[Tensor], list[Tensor]]:
-        """Queries and, in the order of the queries, the unit keys of the other view."""
+    def _queries_and_keys(self, views: list[View]) -> tuple[list[Tensor], list[list[Tensor]]]:
+        """Queries and, in the order of the queries, the unit keys of the other views."""
         if not self.symmetric:
-            return self.project(views[:1]), [F.normalize(key, dim=1) for key in self.project_twin(views[1:])]
-        first, second = (F.normalize(key, dim=1) for key in self.project_twin(views))
-        return self.project(views), [second, first]
+            return self.project(views[:1]), [[F.normalize(key, dim=1) for key in self.project_twin(views[1:])]]
+        keys = [F.normalize(key, dim=1) for key in self.project_twin(views)]
+        return self.project(views), [keys[:a] + keys[a + 1 :] for a in range(len(keys))]
 
     def _negatives(self, keys: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
         return self.queue.get() if len(self.queue) else (gather(keys), gather(ids))

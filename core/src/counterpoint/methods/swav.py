@@ -63,6 +63,11 @@ class SwAV(Method):
         super().__init__(encoder)
         if queue_size < 0:
             raise ConfigError(message("SwAV.queue_size", queue_size, "a whole number from 0 (no queue)"))
+        if prototypes < 2:
+            raise ConfigError(message("SwAV.prototypes", prototypes, "2 or more"))
+        for name, share in (("freeze_share", freeze_share), ("queue_after", queue_after)):
+            if not 0 <= share <= 1:
+                raise ConfigError(message(f"SwAV.{name}", share, "a share of the training, from 0 to 1"))
         self.projector = (projector or partial(Projector, hidden_dim=256, last_norm=True))(encoder.dim)
         dim = width(self.projector, encoder.dim)
         self.prototypes = Prototypes(dim, prototypes)

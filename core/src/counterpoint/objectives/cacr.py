@@ -42,8 +42,10 @@ class _Settings:
     in_batch: bool
 
     def __post_init__(self) -> None:
-        for name in ("t_pos", "t_neg", "alpha", "beta"):
+        for name in ("t_pos", "t_neg", "alpha", "beta", "t_cost"):
             check_at_least(name, getattr(self, name))
+            if math.isinf(getattr(self, name)):
+                raise ConfigError(message(name, "infinity", "a finite number"))
         check_above("t_cost", self.t_cost)
         if self.cost not in ("euclidean", "rbf", "info_nce"):
             raise ConfigError(message("cost", repr(self.cost), "'euclidean', 'rbf' or 'info_nce'"))
@@ -252,7 +254,8 @@ def _sharpness(rows: Rows, settings: _Settings) -> Tensor:
     """Mean over anchors of the sum of the negatives' squared weights: from the log-sum-exps at twice and at once t."""
     once = cross_negatives(rows, 2.0 * settings.t_neg, settings.compared)
     twice = cross_negatives(rows, 4.0 * settings.t_neg, settings.compared)
-    return torch.exp(twice - 2.0 * once)[once > -math.inf].mean()
+    squares = torch.exp(twice - 2.0 * once)[once > -math.inf]
+    return squares.mean() if squares.numel() else once.new_zeros(())
 
 
 class CACR(Objective):

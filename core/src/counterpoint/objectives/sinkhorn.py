@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.errors import ConfigError, message
-from counterpoint.objectives._inputs import check_above, check_rows, full_precision
+from counterpoint.objectives._inputs import check_above, check_rows, full_precision, no_autocast
 from counterpoint.objectives._logsumexp import FAST, LOG2E
 from counterpoint.objectives._sums import logsumexp_over_ranks
 from counterpoint.objectives.gather import world_size
@@ -53,7 +53,8 @@ def sinkhorn(scores: Tensor, epsilon: float = 0.05, iterations: int = 3) -> Tens
         raise ConfigError(message("iterations", iterations, "1 or more", todo))
     scores = full_precision(scores)
     if _allows_powers(scores, epsilon):
-        return _by_powers(scores, epsilon, iterations)
+        with no_autocast(scores):
+            return _by_powers(scores, epsilon, iterations)
     log_codes = scores / epsilon
     for _ in range(iterations):
         log_codes = log_codes - logsumexp_over_ranks(log_codes)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from lightning import Callback, LightningModule, Trainer
 
@@ -74,17 +75,23 @@ def write_cells(path: Path, index: np.ndarray, columns: dict[str, np.ndarray]) -
 
 
 def read_cells(path: Path, indices: np.ndarray) -> np.ndarray:
-    """The cell of each of ``indices``: ``(N,)`` int64, -1 where the table says so or names no cell.
+    """The cell of each of ``indices``: ``(N,)`` int64, -1 where the table says so, has a null or names no cell.
 
     Raises:
-        DataError: it is no Parquet table with the whole numbers ``index`` and ``cell``, names a sample twice, or holds
-            none of the samples.
+        DataError: it does not exist, is no Parquet table with the whole numbers ``index`` and ``cell``, names a sample
+            twice, or holds none of the samples.
     """
     wanted = "a Parquet table with the columns index and cell, whole numbers"
     try:
         table = pq.read_table(path, columns=["index", "cell"])
-        index, cell = (table[name].cast(pa.int64()).to_numpy() for name in ("index", "cell"))
-    except (OSError, pa.ArrowException, KeyError) as error:
+        if not all(pa.types.is_integer(table[name].type) for name in ("index", "cell")):
+            raise TypeError(", ".join(f"{name} is {table[name].type}" for name in ("index", "cell")))
+        if table["index"].null_count:
+            raise TypeError("index has nulls")
+        index, cell = (pc.fill_null(table[name].cast(pa.int64()), NONE).to_numpy() for name in ("index", "cell"))
+    except FileNotFoundError:
+        raise DataError(message("cells", f"{path}, which does not exist", wanted)) from None
+    except (OSError, TypeError, pa.ArrowException, KeyError) as error:
         raise DataError(message("cells", f"{path} ({str(error).splitlines()[0][:120]})", wanted)) from None
     if len(np.unique(index)) < len(index):
         raise DataError(message("cells", f"{path}, where samples have several rows", "one row a sample"))

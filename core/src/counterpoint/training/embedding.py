@@ -54,7 +54,7 @@ def raw_input(view: View) -> Tensor:
 
 @torch.no_grad()
 def embed(
-    encode: Encode,
+    encode: Callable[[View], Tensor | None],
     views: Views,
     dataset: Dataset,
     indices: Sequence[int],
@@ -67,7 +67,7 @@ def embed(
     """Encode samples ``indices`` of ``dataset``, in order. Several modalities are concatenated along the features.
 
     Args:
-        encode: view -> ``(B, D)``.
+        encode: view -> ``(B, D)``, or None for a view that is left out.
         views: whose ``plain`` is used.
         dataset: where samples come from.
         indices: positions.
@@ -82,7 +82,8 @@ def embed(
         damaged += batch.damaged
         if len(batch):
             moved = batch.to(device)
-            features.append(torch.cat([encode(view) for view in views.plain(moved)], dim=1).cpu())
+            encoded = [encode(view) for view in views.plain(moved)]
+            features.append(torch.cat([rows for rows in encoded if rows is not None], dim=1).cpu())
             index.append(batch.index)
             labels.append(batch.label)
             content.append(batch.content)

@@ -96,6 +96,9 @@ def start_run(config: Namespace, *, overwrite: bool = False) -> Run:
     for option in SOURCES:
         if _is_path(config, option):
             config[option] = str(Path(config[option]).resolve())  # resume works from anywhere
+    for option in ("cells", "init"):
+        if config[option] is not None:
+            config[option] = str(Path(config[option]).resolve())
     if is_first_process():
         _claim(Path(config.out), overwrite)
     if config.stages.count > 1:
@@ -177,7 +180,7 @@ def _fit(config: Namespace, checkpoint: Path | None) -> Run:
         watching += [Progress(not settings.progress, settings.select or _shown(method))]
         trainer = _trainer(settings, out, [stop, guard, *watching, save])
     together = len(indices) if cells is None else largest_cell(cells)
-    config.batch_size = settings.batch_size = _batch_size(settings, together, trainer.world_size)
+    config.batch_size = settings.batch_size = _batch_size(settings, together, trainer.world_size, cells is not None)
     _plan(method, settings, built.optimization, len(data.sampler(ranks=trainer.world_size)))
     require_disk(out, COPIES * parameter_bytes(method) + ROOM)
     if trainer.is_global_zero:
@@ -219,6 +222,9 @@ def _fit(config: Namespace, checkpoint: Path | None) -> Run:
 
 def _order(dataset: Dataset, cells: np.ndarray | None) -> Callable[..., StepSampler]:
     """How batches are drawn."""
+    if cells is not None and dataset.strata is not None:
+        todo = "Batches of one cell need not hold both."
+        raise ConfigError(message("cells", "given", "null where each batch holds background and targets", todo))
     if cells is not None:
         return partial(CellSampler, cells=cells)
     return StepSampler if dataset.strata is None else partial(StratifiedSampler, strata=dataset.strata)
@@ -234,13 +240,15 @@ def _train(trainer: Trainer, method: Method, data: RunData, checkpoint: Path | N
         ) from None
 
 
-def _batch_size(settings: Settings, samples: int, ranks: int) -> int:
-    """The batch size, made smaller where there are fewer samples than that."""
+def _batch_size(settings: Settings, samples: int, ranks: int, in_cells: bool) -> int:
+    """The batch size, made smaller where there are fewer samples than that, in all or in the largest of the cells."""
+    named, which = ("cells", "training samples in the largest cell") if in_cells else ("data", "training samples")
     if samples < 2 * ranks:
-        raise DataError(message("data", f"{samples} training samples", f"at least {2 * ranks}", "Add more."))
+        raise DataError(message(named, f"{samples} {which}", f"at least {2 * ranks}", "Add more."))
     largest = samples // ranks
     if settings.batch_size > largest:
-        warnings.warn(f"batch_size {settings.batch_size} is more than there are samples; using {largest}", stacklevel=2)
+        text = f"batch_size {settings.batch_size} is more than there are {which}; using {largest}"
+        warnings.warn(text, stacklevel=2)
     return min(settings.batch_size, largest)
 
 

@@ -22,9 +22,9 @@ from rich.console import Console
 from torch import Tensor
 from torch.nn import functional as F
 
-from counterpoint.errors import ConfigError, DataError, Interrupted, message
+from counterpoint.errors import ConfigError, DataError, Interrupted, RunError, message
 from counterpoint.files import write_text
-from counterpoint.nn import ConcatEncoder, rows
+from counterpoint.nn import ConcatEncoder
 from counterpoint.parts import Dataset
 from counterpoint.run import CONFIG, Run
 from counterpoint.training import config as configs
@@ -39,8 +39,13 @@ from counterpoint.training.logs import join, read_metrics
 from counterpoint.training.recipes import find_recipe
 from counterpoint.training.settings import Stages, settings_of
 from counterpoint.training.tables import bar, tell_damaged
+from counterpoint.types import View
 
 CELLS = "cells.parquet"
+FAILED = "cells.failed"
+"""Says why there are no cells, to the processes that wait for them."""
+BEGAN = time.time()
+"""A failure from before this process is one that is being mended."""
 MINI_BATCH = 1_000_000
 """Rows of a step of k-means, as in the released script."""
 Fit = Callable[[Namespace, "Path | None"], Run]
@@ -56,11 +61,15 @@ def fit_stages(config: Namespace, fit: Fit, *, resumed: bool) -> Run:
         resumed: whether to keep what is there: stages that are finished, cells, a stage's last checkpoint.
 
     Raises:
-        ConfigError: a modality to cluster by that the plugin does not have.
+        ConfigError: a modality to cluster by that the plugin does not have, or a method that has no stages.
         Interrupted: Ctrl-C or SIGTERM; the state is saved and the message says how to go on.
     """
     stages, out = Stages(**config.stages.as_dict()), Path(config.out)
-    modalities = find_recipe(config.recipe).plugin.modalities
+    recipe = find_recipe(config.recipe)
+    if recipe.tunes or recipe.method.load().contrasted:
+        todo = "Stages are for what learns one encoder without labels."
+        raise ConfigError(message("stages.count", stages.count, f"1 for {recipe.name}", todo))
+    modalities = recipe.plugin.modalities
     if stages.modality is not None and stages.modality not in modalities:
         raise ConfigError(message("stages.modality", repr(stages.modality), ", ".join(modalities)))
     paths = [out / STAGES / str(number) for number in range(stages.count)]
@@ -85,9 +94,13 @@ def _stage(config: Namespace, stages: Stages, number: int, path: Path, fit: Fit,
     if is_first_process():
         Console().print(f"[bold]Stage {number}[/] ({number + 1} of {stages.count})", soft_wrap=True)
         if number and not (resumed and cells.is_file()):
-            _cluster(config, stages, number, path)
+            _clustered(config, stages, number, path)
     while number and not cells.is_file():
-        time.sleep(1)  # until the first process has written it: before a stage there is no process group to wait in
+        # Until the first process has written it: before a stage there is no process group to wait in.
+        failed = path / FAILED
+        if failed.is_file() and failed.stat().st_mtime > BEGAN:
+            raise RunError(f"The first process could not make {cells}: {failed.read_text(encoding='utf-8')}")
+        time.sleep(1)
     checkpoint = path / LAST
     goes_on = resumed and checkpoint.is_file()
     fit(_configured(config, stages, number, path, goes_on), checkpoint if goes_on else None)
@@ -106,6 +119,17 @@ def _configured(config: Namespace, stages: Stages, number: int, path: Path, goes
     return own
 
 
+def _clustered(config: Namespace, stages: Stages, number: int, path: Path) -> None:
+    """`_cluster`; if it fails, the processes that wait for it hear of it."""
+    (path / FAILED).unlink(missing_ok=True)
+    try:
+        _cluster(config, stages, number, path)
+    except BaseException as error:  # Ctrl-C too: whoever waits must not wait for ever
+        path.mkdir(parents=True, exist_ok=True)
+        write_text(path / FAILED, f"{type(error).__name__}: {error}")
+        raise
+
+
 def _cluster(config: Namespace, stages: Stages, number: int, path: Path) -> None:
     """Write the cells of a stage: what the clusterings before it put together."""
     from counterpoint.evaluation.clustering import kmeans  # loads scikit-learn
@@ -113,10 +137,8 @@ def _cluster(config: Namespace, stages: Stages, number: int, path: Path) -> None
     before = Run(path.parent / str(number - 1))
     dataset = before.open()
     indices = dataset.splits()["train"]
-    earlier = config.cells if number == 1 else before.path / CELLS
+    earlier = config.cells if number == 1 or stages.cells == "latest" else before.path / CELLS
     parents = read_cells(Path(earlier), indices) if earlier else np.zeros(len(indices), dtype=np.int64)
-    if stages.cells == "latest":
-        parents = np.where(parents > NONE, 0, NONE)
     found = _embedded(before, dataset, indices, stages.modality or before.views.modalities[0])
     features = F.normalize(found.features, dim=1)
     clusters, cells = (np.full(len(indices), NONE, dtype=np.int64) for _ in range(2))
@@ -151,11 +173,11 @@ def _embedded(run: Run, dataset: Dataset, indices: np.ndarray, modality: str) ->
     return found
 
 
-def _of(modality: str, encode: Encode) -> Encode:
-    """``encode`` of one modality's views; nothing, ``(B, 0)``, of the others'."""
+def _of(modality: str, encode: Encode) -> Callable[[View], Tensor | None]:
+    """``encode`` of one modality's views, nothing of the others'."""
 
-    def chosen(view: Any) -> Tensor:
-        return encode(view) if view.modality == modality else torch.empty(rows.count(view.data) or 0, 0)
+    def chosen(view: View) -> Tensor | None:
+        return encode(view) if view.modality == modality else None
 
     return chosen
 
