@@ -106,8 +106,8 @@ def cacr_loss(
     ``2 temperature`` times `info_nce_loss`. Uniform weights (its ablations): ``t_pos=0`` or ``t_neg=0``.
 
     **Relations.** With weights that learn the slope by a distance is ``p[k] (1 + t (d[k] - mean))``: of the wrong sign
-    for positives nearer than ``1 / t`` below the mean, and for negatives farther than that above it. Two views have one
-    positive, so that ``t_pos`` has no effect. ``t_pos = t_neg = 0`` is alignment, and under ``"rbf"`` uniformity, of
+    for positives nearer than ``1 / t`` below the mean, and for negatives farther than that above it. Where there is one
+    positive ``t_pos`` has no effect: of two views, and of ``"info_nce"`` with ``symmetric=False``. ``t_pos = t_neg = 0`` is alignment, and under ``"rbf"`` uniformity, of
     Wang and Isola. A sharper ``t_neg`` comes to look at the nearest negative only.
 
     **Several processes.** The rows of all ranks are negatives, with gradients (reduction ``"gather"``). The queue is
