@@ -182,7 +182,7 @@ def test_an_untrained_mocos_loss_is_near_its_chance_level() -> None:
 
 
 def test_moco_with_the_batchs_keys_beside_the_queues() -> None:
-    method = MoCo(Net(), InfoNCE(TEMPERATURE, symmetric=False), HEAD, queue_size=64, symmetric=False)
+    method = MoCo(Net(), InfoNCE(TEMPERATURE, symmetric=False, in_batch=True), HEAD, queue_size=64, symmetric=False)
     take(method, 1)
     assert method(*material(2)).chance == pytest.approx(math.log(4 + 4))
 

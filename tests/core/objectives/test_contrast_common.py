@@ -339,3 +339,24 @@ def test_an_anchor_without_a_negative_in_batch_or_queue_takes_no_gradient() -> N
         result.loss.backward()
         assert result.loss == 0
         assert not any(view.grad.any() for view in views)
+
+
+@pytest.mark.parametrize("make", [InfoNCE, NTXent, DCL, CACR, MoCHi, FeatureTransform])
+def test_with_a_queue_only_its_rows_are_negatives_unless_told_otherwise(make: type[Objective]) -> None:
+    """So that ``vision/moco --method.objective X`` compares what MoCo's own InfoNCE compares."""
+    generator = torch.Generator().manual_seed(0)
+    views = [torch.randn(6, 4, generator=generator, dtype=torch.float64) for _ in range(2)]
+    queue = torch.randn(9, 4, generator=generator, dtype=torch.float64)
+
+    def loss(views: list[Tensor], **settings: bool) -> float:
+        torch.manual_seed(0)
+        return float(make(**settings)(views, negatives=queue).loss)
+
+    assert loss(views) == loss(views, symmetric=False, in_batch=False)
+    assert loss(views) != loss(views, symmetric=False, in_batch=True)
+    one = [torch.cat([view[:1], view[:1]]) for view in views]
+    assert loss(views) != loss(one)
+    torch.manual_seed(0)
+    without = make()(views).loss
+    torch.manual_seed(0)
+    assert torch.equal(without, make(symmetric=True, in_batch=True)(views).loss)

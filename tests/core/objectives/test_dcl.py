@@ -175,4 +175,7 @@ def test_chance_counts_the_negatives() -> None:
     assert objective.chance(8) == pytest.approx(math.log(14))
     assert objective.chance(1) is None
     objective(draw(4), negatives=torch.randn(6, 5))
-    assert objective.chance(4) == pytest.approx(math.log(6 + 6))
+    assert objective.chance(4) == pytest.approx(math.log(6))
+    both = DCL(in_batch=True)
+    both(draw(4), negatives=torch.randn(6, 5))
+    assert both.chance(4) == pytest.approx(math.log(6 + 6))

@@ -211,3 +211,33 @@ def test_it_learns_to_tell_digits_apart_and_the_queue_keeps_raw_keys(frame: str)
     assert knn(method.encoder) > untrained + 0.08
     if isinstance(method, MoCo):
         torch.testing.assert_close(method.queue.rows.norm(dim=1), torch.ones(512))
+
+
+@pytest.mark.parametrize("queued", [False, True])
+def test_the_variance_is_that_of_the_negatives_alone(queued: bool) -> None:
+    """What holds something of the anchor's content is no negative, whether raw or mixed, old or new."""
+    z, held = [unit(6, seed) for seed in (1, 2)], unit(9, 3)
+    ids, old = torch.tensor([0, 1, 2, 3, 0, 4]), torch.tensor([0, 1, 2, 3, 4, 5, 6, 7, 8])
+    arguments = (z, ids, held, old) if queued else (z, ids)
+    torch.manual_seed(0)
+    parts = feature_transform_loss(*arguments, temperature=T, extrapolate=None).parts
+    others, known = (held, old) if queued else (z[1], ids)
+    allowed = ids[:, None] != known
+    scores = z[0] @ others.t()
+    expected = torch.stack([row[kept].var() for row, kept in zip(scores, allowed)]).mean()
+    torch.testing.assert_close(parts["negative_variance"], expected)
+    assert parts["negative_variance_transformed"].isfinite()
+
+
+def test_the_variance_of_one_negative_is_none() -> None:
+    parts = feature_transform_loss([unit(4, 1), unit(4, 2)], None, unit(1, 3), temperature=T).parts
+    assert parts["negative_variance"] == parts["negative_variance_transformed"] == 0
+
+
+def test_parts_hold_no_graph() -> None:
+    views = [unit(6, seed).requires_grad_() for seed in (1, 2, 3)]
+    parts = feature_transform_loss(views, temperature=T).parts
+    held = [cell.cell_contents for cell in parts._later.__closure__ or ()]
+    flat = [item for one in held for item in (one if isinstance(one, (list, tuple)) else [one])]
+    assert not any(isinstance(item, Tensor) and item.requires_grad for item in flat)
+    assert not any(hasattr(item, "loss") for item in flat)

@@ -350,3 +350,59 @@ def test_digits_are_told_apart_better_than_before(partners: str, normalize: str)
     steps = 60
     losses = Training(method, steps, lr=5e-3).run(0, steps)
     assert knn(method.encoder) > untrained + 0.08 and losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("normalize", ["after", "before"])
+@pytest.mark.parametrize("broken", ["a row that nothing asks of", "a gate"])
+def test_what_breaks_the_gradient_alone_is_named(normalize: str, broken: str) -> None:
+    z, gates = [torch.randn(8, 4, dtype=torch.float64) for _ in range(2)], torch.ones(8, 4, dtype=torch.float64)
+    labels = torch.tensor([0, 1, 2, 0, 1, 2, 0, -1])
+    partners = torch.tensor([1, 2, 0, 1, 2, 0, 1, -1])
+    told = r"embeddings\[1\]: found NaN or infinity in 1 row\(s\): 7"
+    if broken == "a gate":
+        gates[2, 1], told = torch.nan, r"gates: found NaN or infinity in 1 row\(s\): 2"
+    else:
+        z[1][7] = torch.nan
+    with pytest.raises(ShapeError, match=told):
+        hydra_loss(z, labels, partners, gates, normalize=normalize, symmetric=False)
+
+
+def test_samples_of_unknown_class_do_not_move_the_gates() -> None:
+    """Neither the statistics of their BatchNorm, nor what is told of them, nor anybody's loss."""
+    generator = torch.Generator().manual_seed(0)
+    views = [torch.randn(10, 4, generator=generator) for _ in range(2)]
+    labels = torch.tensor([0, 1, 2, 3, 0, 1])
+
+    def step(count: int) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        torch.manual_seed(0)
+        objective = Hydra(4, 4, "identical")
+        known = torch.cat([labels, torch.full((count,), -1)])
+        result = objective([view[: 6 + count] for view in views], labels=known)
+        return result.loss, dict(result.parts), objective.gate.network[1].running_mean
+
+    alone, joined = step(0), step(4)
+    torch.testing.assert_close(alone[0], joined[0])
+    torch.testing.assert_close(alone[2], joined[2])
+    for name in ("gate_open", "gate_entropy"):
+        torch.testing.assert_close(alone[1][name], joined[1][name])
+
+
+@pytest.mark.parametrize("known", [0, 1])
+def test_a_batch_in_which_one_or_none_is_known_has_finite_gradients(known: int) -> None:
+    objective = Hydra(4, 4, "identical")
+    labels = torch.tensor([2] * known + [-1] * (4 - known))
+    before = objective.gate.network[1].running_mean.clone()
+    loss = objective([torch.randn(4, 4, requires_grad=True) for _ in range(2)], labels=labels).loss
+    loss.backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in objective.parameters())
+    assert torch.equal(before, objective.gate.network[1].running_mean) == (known == 0)
+    assert objective.gate.training
+
+
+@pytest.mark.parametrize(
+    ("own", "present", "expected"),
+    [(9, [1, 2, 3], {1, 2, 3}), (2, [1, 3, 5], {1, 3, 5}), (9, [1], {1}), (3, [1, 3, 5], {1, 5}), (1, [1], {-1})],
+)
+def test_any_other_of_the_present_classes_is_drawn(own: int, present: list[int], expected: set[int]) -> None:
+    drawn = sample_partners(torch.full((200,), own), "distinct", torch.tensor(present))
+    assert set(drawn.tolist()) == expected

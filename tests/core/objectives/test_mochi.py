@@ -273,3 +273,23 @@ def test_the_queue_does_not_know_of_mixtures() -> None:
         Training(method, 1, batch=32, lr=1e-9).run(0, 1)
         queues.append(method.queue.rows.clone())
     assert torch.equal(*queues)
+
+
+@pytest.mark.parametrize(("candidates", "mined"), [(16384, 128), (1024, 128), (64, 8), (9, 1), (3, 1)])
+def test_of_few_candidates_an_eighth_is_hard(candidates: int, mined: int) -> None:
+    assert Recipe(None, 1, 1, 0.5).mines(candidates) == mined
+    assert Recipe(200, 1, 1, 0.5).mines(candidates) == min(200, candidates)
+
+
+def test_in_a_batch_the_hardest_are_harder_than_the_rest() -> None:
+    views = [rows(64, seed) for seed in (1, 2)]
+    parts = MoCHi()(views).parts
+    cosines = F.normalize(views[0], dim=1) @ F.normalize(views[1], dim=1).t()
+    hardest = cosines.masked_fill(torch.eye(64, dtype=torch.bool), -1).topk(8, dim=1).values.mean()
+    torch.testing.assert_close(parts["negative_hardest"], hardest, rtol=0.05, atol=0)
+
+
+@pytest.mark.parametrize("settings", [{"hardest": 5.5}, {"mixed": True}, {"query_mixed": 0.5}])
+def test_numbers_of_mixtures_are_whole(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=f"{next(iter(settings))}: found .*; allowed: a whole number from"):
+        MoCHi(**settings)

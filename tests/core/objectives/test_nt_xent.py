@@ -77,12 +77,12 @@ def test_queue_alone() -> None:
     positive = (z[0] * z[1]).sum(1) / T
     logits = torch.cat([positive.repeat(2)[:, None], z.flatten(0, 1) @ queue.t() / T], 1)
     expected = torch.nn.functional.cross_entropy(logits, torch.zeros(8, dtype=torch.int64))
-    ours = NTXent(T, in_batch=False)(list(rows), negatives=queue)
+    ours = NTXent(T, symmetric=True, in_batch=False)(list(rows), negatives=queue)
     torch.testing.assert_close(ours.loss, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_chance_counts_the_candidates() -> None:
-    objective = NTXent()
+    objective = NTXent(in_batch=True)
     assert objective.chance(8) == pytest.approx(math.log(15))
     objective(list(draw(3, 4)), negatives=torch.randn(10, 4))
     assert objective.chance(8) == pytest.approx(math.log(3 * 7 + 10 + 1))

@@ -42,6 +42,7 @@ pytestmark = pytest.mark.unit
 VIEWS, BATCH, WIDTH = 3, 8, 5
 IDS = torch.tensor([4, 7, 4, 1, 9, 7, 2, 4])  # duplicates within and across the halves
 LABELS = torch.tensor([0, -1, 1, 1, -1, -1, 1, 0])
+BOTH = {"symmetric": True, "in_batch": True}
 Call = Callable[[Any, list[Tensor], slice], Result]
 
 
@@ -116,12 +117,12 @@ CASES: dict[str, tuple[Callable[[], Objective], Call]] = {
     "NTXent": (lambda: NTXent(0.3), two),
     "NTXent, three views": (lambda: NTXent(0.3, learnable_temperature=True), plain),
     "NTXent, one side": (lambda: NTXent(0.3, symmetric=False), plain),
-    "NTXent, duplicates, queue": (lambda: NTXent(0.3), queued_ids),
+    "NTXent, duplicates, queue": (lambda: NTXent(0.3, **BOTH), queued_ids),
     "InfoNCE": (lambda: InfoNCE(0.3, learnable_temperature=True), two),
     "InfoNCE, three views, duplicates": (lambda: InfoNCE(0.3), duplicates),
     "InfoNCE, cold": (lambda: InfoNCE(0.01), two),
     "InfoNCE, smoothed": (lambda: InfoNCE(0.3, learnable_temperature=True, label_smoothing=0.1), two),
-    "InfoNCE, smoothed, duplicates, queue": (lambda: InfoNCE(0.3, label_smoothing=0.1), queued_ids),
+    "InfoNCE, smoothed, duplicates, queue": (lambda: InfoNCE(0.3, **BOTH, label_smoothing=0.1), queued_ids),
     "MoCo v2, smoothed": (lambda: InfoNCE(0.3, symmetric=False, in_batch=False, label_smoothing=0.1), queued),
     "MoCo v2": (lambda: InfoNCE(0.3, symmetric=False, in_batch=False), queued),
     "MoCo v3": (lambda: InfoNCE(0.3, symmetric=False), momentum),
@@ -147,10 +148,10 @@ CASES: dict[str, tuple[Callable[[], Objective], Call]] = {
     "Sigmoid": (lambda: Sigmoid(0.3, bias=-2.0), two),
     "Sigmoid, three views, duplicates, queue": (lambda: Sigmoid(0.3, bias=-2.0), queued_ids),
     "CACR, three views": (lambda: CACR(), plain),
-    "CACR, three views, duplicates, queue": (lambda: CACR(detach_weights=False), queued_ids),
+    "CACR, three views, duplicates, queue": (lambda: CACR(detach_weights=False, **BOTH), queued_ids),
     "CACR, debiased": (lambda: CACR(debias=0.1, symmetric=False), duplicates),
     "CACR, Gaussian": (lambda: CACR(cost="rbf", detach_weights=False), duplicates),
-    "CACR, Gaussian, plan": (lambda: CACR(cost="rbf"), queued_ids),
+    "CACR, Gaussian, plan": (lambda: CACR(cost="rbf", **BOTH), queued_ids),
     "CACR, cross-entropy": (lambda: CACR(5.0, 2.5, cost="info_nce"), plain),
     "Hydra": (lambda: Hydra(2, WIDTH, "identical", norm=False), paired),
     "Hydra, gates of each class": (

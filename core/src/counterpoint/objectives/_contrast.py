@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +54,19 @@ class Options:
         """Ordered (anchor view, positive view): all of them, or those of view 0."""
         anchors = range(views) if self.symmetric else range(1)
         return [(a, b) for a in anchors for b in range(views) if a != b]
+
+
+class Sides(TypedDict):
+    """Who is compared, of `Options`."""
+
+    symmetric: bool
+    in_batch: bool
+
+
+def sides(symmetric: bool | None, in_batch: bool | None, negatives: Tensor | None) -> Sides:
+    """None stands for MoCo's way where there is a queue (one side, the queue alone), and for SimCLR's where not."""
+    alone = negatives is None
+    return Sides(symmetric=alone if symmetric is None else symmetric, in_batch=alone if in_batch is None else in_batch)
 
 
 Negatives = Callable[[Rows, "float | Tensor", Options], Tensor]
@@ -195,8 +208,8 @@ class Contrast(Objective):
 
     Args:
         temperature: above 0 (learnable: its start, 0.01 or more).
-        symmetric: every view is the anchor in turn; else only the first.
-        in_batch: the batch's other samples are negatives; else only the queue's rows are.
+        symmetric: every view is the anchor in turn; else only the first. None: only where there is no queue.
+        in_batch: the batch's other samples are negatives; else only the queue's rows are. None: without a queue.
         learnable_temperature: learn the logarithm of 1 / temperature, held at 100 or below (CLIP).
         decoupled: drop the positive from the denominator.
         pos_weight: None or ``"neg_vmf"`` (DCLW).
@@ -218,8 +231,8 @@ class Contrast(Objective):
     def __init__(
         self,
         temperature: float = 0.1,
-        symmetric: bool = True,
-        in_batch: bool = True,
+        symmetric: bool | None = None,
+        in_batch: bool | None = None,
         learnable_temperature: bool = False,
         decoupled: bool = False,
         pos_weight: PosWeight | None = None,
@@ -228,7 +241,8 @@ class Contrast(Objective):
     ) -> None:
         super().__init__()
         self.temperature = Temperature(temperature, learnable_temperature)
-        self.options = Options(symmetric, in_batch, decoupled, pos_weight, sigma, weight_gradient)
+        self.symmetric, self.in_batch = symmetric, in_batch
+        self.options = Options(decoupled=decoupled, pos_weight=pos_weight, sigma=sigma, weight_gradient=weight_gradient)
 
     def forward(
         self,
@@ -239,7 +253,8 @@ class Contrast(Objective):
     ) -> Result:
         """See `info_nce_loss`."""
         temperature, cross = self.temperature(), not self._every_view
-        result = contrast(embeddings, ids, negatives, negative_ids, temperature, self.options, self._collect, cross)
+        options = replace(self.options, **sides(self.symmetric, self.in_batch, negatives))
+        result = contrast(embeddings, ids, negatives, negative_ids, temperature, options, self._collect, cross)
         self._notice(embeddings, negatives)
         if isinstance(temperature, Tensor):
             result.parts["temperature"] = temperature.detach()
@@ -251,6 +266,7 @@ class Contrast(Objective):
         Before the first call: two views, no queue. None where there would be no candidate.
         """
         views, queued = self._seen
-        in_batch = (batch_size - 1) * (views if self._every_view else 1) if self.options.in_batch else 0
+        inside = self.in_batch if self.in_batch is not None else not queued
+        in_batch = (batch_size - 1) * (views if self._every_view else 1) if inside else 0
         candidates = in_batch + queued + (0 if self.options.decoupled else 1)
         return math.log(candidates) if candidates else None

@@ -10,15 +10,9 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from counterpoint.errors import ConfigError, message
-from counterpoint.objectives._contrast import Options, Temperature
+from counterpoint.objectives._contrast import Temperature, sides
 from counterpoint.objectives.base import Objective, Reduction, Result
 from counterpoint.objectives.info_nce import info_nce_loss
-
-
-def hardened_options(symmetric: bool | None, in_batch: bool | None, negatives: Tensor | None) -> Options:
-    """None stands for MoCo's way where there is a queue (one side, the queue alone), and for SimCLR's where not."""
-    alone = negatives is None
-    return Options(alone if symmetric is None else symmetric, alone if in_batch is None else in_batch)
 
 
 class Hardened(Objective):
@@ -68,7 +62,6 @@ class Hardened(Objective):
     ) -> Result:
         """Arguments as in `info_nce_loss`."""
         temperature = self.temperature()
-        options = hardened_options(self.symmetric, self.in_batch, negatives)
         loss = self._harder if self.hardens else info_nce_loss
         result = loss(
             embeddings,
@@ -76,8 +69,7 @@ class Hardened(Objective):
             negatives,
             negative_ids,
             temperature=temperature,
-            symmetric=options.symmetric,
-            in_batch=options.in_batch,
+            **sides(self.symmetric, self.in_batch, negatives),
         )
         self._notice(embeddings, negatives)
         if isinstance(temperature, Tensor):

@@ -189,15 +189,18 @@ def name_broken_rows(named: Mapping[str, Tensor]) -> None:
     if world_size() > 1:
         first = next(iter(named)).partition("[")[0]
         raise ShapeError(message(first, "NaN or infinity on another rank", "finite values", "See its message."))
+    raise ShapeError(message("loss", "NaN or infinity from finite rows", "a finite number", "Look at the settings."))
 
 
 def as_scale(temperature: float | Tensor) -> float | Tensor:
     """1 / temperature.
 
     Raises:
-        ConfigError: a temperature that is not above 0.
+        ConfigError: a temperature that is not above 0 (a tensor on a GPU is not looked at: that would wait for it).
     """
     if isinstance(temperature, Tensor):
+        if temperature.device.type == "cpu":
+            check_above("temperature", float(temperature.detach()))
         return temperature.reciprocal()
     check_above("temperature", temperature)
     return 1.0 / temperature

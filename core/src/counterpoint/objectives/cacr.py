@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from counterpoint.errors import ConfigError, message
 from counterpoint.objectives import kernel
-from counterpoint.objectives._contrast import Options, bound
+from counterpoint.objectives._contrast import Options, bound, sides
 from counterpoint.objectives._head import EXACT, PairList
 from counterpoint.objectives._inputs import check_above, check_at_least, no_autocast
 from counterpoint.objectives._rows import Rows, check_finite, prepare
@@ -107,8 +107,9 @@ def cacr_loss(
 
     **Relations.** With weights that learn the slope by a distance is ``p[k] (1 + t (d[k] - mean))``: of the wrong sign
     for positives nearer than ``1 / t`` below the mean, and for negatives farther than that above it. Where there is one
-    positive ``t_pos`` has no effect: of two views, and of ``"info_nce"`` with ``symmetric=False``. ``t_pos = t_neg = 0`` is alignment, and under ``"rbf"`` uniformity, of
-    Wang and Isola. A sharper ``t_neg`` comes to look at the nearest negative only.
+    positive ``t_pos`` has no effect: of two views, and of ``"info_nce"`` with ``symmetric=False``. ``t_pos = t_neg =
+    0`` is alignment, and under ``"rbf"`` uniformity, of Wang and Isola. A sharper ``t_neg`` comes to look at the
+    nearest negative only.
 
     **Several processes.** The rows of all ranks are negatives, with gradients (reduction ``"gather"``). The queue is
     each rank's own and is not gathered.
@@ -270,8 +271,8 @@ class CACR(Objective):
         t_cost: width of the Gaussian of ``"rbf"``, above 0.
         detach_weights: no gradient through the weights.
         debias: share of the negatives that are of the anchor's class, in [0, 1), ``"euclidean"`` only.
-        symmetric: every view is the anchor in turn; else only the first.
-        in_batch: the batch's other samples are negatives; else only the queue's rows are.
+        symmetric: every view is the anchor in turn; else only the first. None: only where there is no queue.
+        in_batch: the batch's other samples are negatives; else only the queue's rows are. None: without a queue.
 
     Raises:
         ConfigError: a setting out of its range.
@@ -289,11 +290,12 @@ class CACR(Objective):
         t_cost: float = 2.0,
         detach_weights: bool = True,
         debias: float = 0.0,
-        symmetric: bool = True,
-        in_batch: bool = True,
+        symmetric: bool | None = None,
+        in_batch: bool | None = None,
     ) -> None:
         super().__init__()
-        self.settings = _Settings(t_pos, t_neg, alpha, beta, cost, t_cost, detach_weights, debias, symmetric, in_batch)
+        self.symmetric, self.in_batch = symmetric, in_batch
+        self.settings = _Settings(t_pos, t_neg, alpha, beta, cost, t_cost, detach_weights, debias, True, True)
 
     def forward(
         self,
@@ -303,14 +305,16 @@ class CACR(Objective):
         negative_ids: Tensor | None = None,
     ) -> Result:
         """See `cacr_loss`."""
-        result = cacr_loss(embeddings, ids, negatives, negative_ids, **asdict(self.settings))
+        settings = replace(self.settings, **sides(self.symmetric, self.in_batch, negatives))
+        result = cacr_loss(embeddings, ids, negatives, negative_ids, **asdict(settings))
         self._notice(embeddings, negatives)
         return result
 
     def chance(self, batch_size: int) -> float | None:
         """For ``"info_nce"`` the loss of a constant encoder; the others have no level that a loss could be held to."""
-        settings = self.settings
-        candidates = (batch_size - 1 if settings.in_batch else 0) + self._seen[1]
+        settings, queued = self.settings, self._seen[1]
+        in_batch = self.in_batch if self.in_batch is not None else not queued
+        candidates = (batch_size - 1 if in_batch else 0) + queued
         if settings.cost != "info_nce" or not candidates or not settings.beta:
             return None
         return settings.beta / settings.t_neg * math.log(1 + candidates)

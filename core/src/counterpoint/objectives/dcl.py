@@ -71,8 +71,8 @@ class DCL(NTXent):
         temperature: above 0 (learnable: its start, 0.01 or more).
         pos_weight: None (DCL) or ``"neg_vmf"`` (DCLW).
         sigma: width of that weight, above 0.
-        symmetric: every view is the anchor in turn; else only the first.
-        in_batch: the batch's other samples are negatives; else only the queue's rows are.
+        symmetric: every view is the anchor in turn; else only the first. None: only where there is no queue.
+        in_batch: the batch's other samples are negatives; else only the queue's rows are. None: without a queue.
         learnable_temperature: learn the logarithm of 1 / temperature, held at 100 or below (CLIP).
         weight_gradient: let the gradient flow through the weight.
     """
@@ -82,8 +82,8 @@ class DCL(NTXent):
         temperature: float = 0.1,
         pos_weight: PosWeight | None = None,
         sigma: float = 0.5,
-        symmetric: bool = True,
-        in_batch: bool = True,
+        symmetric: bool | None = None,
+        in_batch: bool | None = None,
         learnable_temperature: bool = False,
         weight_gradient: bool = False,
     ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Literal
 
@@ -12,8 +12,8 @@ from torch import Tensor
 
 from counterpoint.errors import ConfigError, message
 from counterpoint.objectives import kernel, mixing
-from counterpoint.objectives._contrast import PARTS, Options, join
-from counterpoint.objectives._hardened import Hardened, hardened_options
+from counterpoint.objectives._contrast import PARTS, Options, join, sides
+from counterpoint.objectives._hardened import Hardened
 from counterpoint.objectives._head import Head, PairList
 from counterpoint.objectives._inputs import check_above, no_autocast
 from counterpoint.objectives._rows import Rows, as_scale, check_finite, prepare
@@ -87,7 +87,8 @@ def feature_transform_loss(
     Returns:
         loss; the parts of `info_nce_loss` (``positive`` is the raw cosine, ``p_positive`` and ``q_…`` are of what was
         transformed), ``positive_transformed`` (mean of q^.k^), ``negative_variance`` and
-        ``negative_variance_transformed`` (mean over anchors of the variance of q.n_j and of q.n^_j).
+        ``negative_variance_transformed`` (mean over the first 64 anchors of the variance of q.n_j and of q.n^_j, of
+        the queue where there is one).
 
     Raises:
         ShapeError: inputs that do not fit, no negative at all, or a NaN row (named).
@@ -96,7 +97,7 @@ def feature_transform_loss(
     Source: Zhu et al. 2021 (arXiv 2108.02982), eqs. 3 to 6; the released code's defaults.
     """
     moves = Moves(extrapolate, interpolate, extrapolate_alpha, interpolate_alpha, normalize)
-    options = hardened_options(symmetric, in_batch, negatives)
+    options = Options(**sides(symmetric, in_batch, negatives))
     if extrapolate is None and interpolate is None:
         return info_nce_loss(
             embeddings,
@@ -187,7 +188,8 @@ class _Transformed:
         found = [self._of_pair(a, b) for a, b in pairs]
         if len(found) == 1:
             return found[0]
-        parts = Parts(lambda: {n: torch.stack([r.parts[n] for r in found]).mean() for n in found[0].parts})
+        told = [result.parts for result in found]
+        parts = Parts(lambda: {name: torch.stack([one[name] for one in told]).mean() for name in told[0]})
         return Result(torch.stack([r.loss for r in found]).mean(), parts)
 
     def _of_pair(self, a: int, b: int) -> Result:
@@ -204,7 +206,9 @@ class _Transformed:
         loss, *parts = kernel.apply(Head, joined, torch.stack(negative), self.scale, None, pairs, False)
         told = dict(zip(PARTS, parts))
         assert looked_at is not None
-        return Result(loss, Parts(lambda: _parts(told, first.detach(), second.detach(), looked_at)))
+        anchors, positives, keys = first.detach(), second.detach(), self._keys(looked_at)
+        pool = replace(looked_at, raw=looked_at.raw.detach(), rows=looked_at.rows.detach())
+        return Result(loss, Parts(lambda: _parts(told, anchors, positives, pool, keys)))
 
     def _apart(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         """Both ends of a positive, extrapolated."""
@@ -227,14 +231,35 @@ class _Transformed:
 
 
 @torch.no_grad()
-def _parts(told: dict[str, Tensor], first: Tensor, second: Tensor, pool: _Mixed) -> dict[str, Tensor]:
+def _parts(told: dict[str, Tensor], first: Tensor, second: Tensor, pool: _Mixed, keys: Key | None) -> dict[str, Tensor]:
     anchors = first[:LOOKED_AT]
     with no_autocast(anchors):
+        raw, mixed = _own(keys, pool.keys, anchors, pool.raw), _own(keys, pool.partners, anchors, pool.raw)
         told = {**told, "positive_transformed": told["positive"]}
         told["positive"] = torch.linalg.vecdot(first, second).mean()
-        told["negative_variance"] = (anchors @ pool.raw.detach().t()).var(dim=1).mean()
-        told["negative_variance_transformed"] = (anchors @ pool.rows.detach().t()).var(dim=1).mean()
+        told["negative_variance"] = _variance(anchors @ pool.raw.t(), raw)
+        told["negative_variance_transformed"] = _variance(anchors @ pool.rows.t(), raw | mixed)
     return told
+
+
+def _own(keys: Key | None, others: Key | None, anchors: Tensor, rows: Tensor) -> Tensor:
+    """Which rows hold something of the anchor's content, ``(anchors, rows)``; none, as far as it is not known."""
+    if keys is None or others is None:
+        return torch.zeros(len(anchors), len(rows), dtype=torch.bool, device=rows.device)
+    own, theirs = (
+        key.tensor(size, rows.device) if isinstance(key, Cycle) else key[:size]
+        for key, size in ((keys, len(anchors)), (others, len(rows)))
+    )
+    return own[:, None] == theirs
+
+
+def _variance(scores: Tensor, left_out: Tensor) -> Tensor:
+    """Mean over anchors of the variance of the scores that are not left out; of fewer than two it is 0."""
+    counted = ~left_out
+    count = counted.sum(dim=1, keepdim=True)
+    mean = (scores * counted).sum(dim=1, keepdim=True) / count.clamp(min=1)
+    squares = (scores - mean).square() * counted
+    return (squares.sum(dim=1, keepdim=True) / (count - 1).clamp(min=1)).mean()
 
 
 class FeatureTransform(Hardened):

@@ -13,7 +13,7 @@ from counterpoint.errors import ConfigError, ShapeError, message, nearest
 from counterpoint.objectives._contrast import Options, Temperature
 from counterpoint.objectives._gated import Rule, Setting, total
 from counterpoint.objectives._inputs import check_at_least, full_precision, no_autocast
-from counterpoint.objectives._rows import Rows, as_scale, check, check_finite, check_ids, prepare
+from counterpoint.objectives._rows import Rows, as_scale, check, check_ids, name_broken_rows, prepare
 from counterpoint.objectives.base import Objective, Reduction, Result
 from counterpoint.objectives.gates import GateKind, PairGate
 from counterpoint.objectives.gather import gather, world_size
@@ -85,6 +85,8 @@ def hydra_loss(
     """
     scale = as_scale(temperature)
     _check_word("normalize", normalize, get_args(Normalize))
+    if not isinstance(ungated, Tensor):
+        check_at_least("ungated", ungated)
     if normalize == "after" and (isinstance(ungated, Tensor) or ungated):
         raise ConfigError(message("ungated", f"{float(ungated)} with normalize='after'", "0 there"))
     check(embeddings, ids, None, None)
@@ -96,16 +98,26 @@ def hydra_loss(
     rows = prepare(embeddings, ids, None, None)
     with no_autocast(rows.joined):
         setting = Setting(scale, full_precision(gates), ungated, normalize == "before")
-        result = _loss(rows, labels, partners, setting, Options(symmetric=symmetric).pairs(len(rows.views)))
-    check_finite(result.loss, embeddings, None)
-    return result
+        named = {f"embeddings[{n}]": view for n, view in enumerate(embeddings)} | {"gates": gates}
+        return _loss(rows, labels, partners, setting, Options(symmetric=symmetric).pairs(len(rows.views)), named)
 
 
-def _loss(rows: Rows, labels: Tensor, partners: Tensor, setting: Setting, pairs: Sequence[tuple[int, int]]) -> Result:
+def _loss(
+    rows: Rows,
+    labels: Tensor,
+    partners: Tensor,
+    setting: Setting,
+    pairs: Sequence[tuple[int, int]],
+    named: dict[str, Tensor],
+) -> Result:
     known = labels if rows.alone else gather(labels)
     asks = (labels >= 0) & (partners >= 0) & torch.isin(partners, known)
     chosen = asks.nonzero().flatten()
-    everyone = gather(torch.stack([asks.sum(), torch.tensor(rows.size, device=asks.device)])[None]).sum(0)
+    # A broken row that nothing asks of does not show in the loss, and yet breaks every gradient.
+    broken = ~(torch.isfinite(rows.joined).all() & torch.isfinite(setting.gates).all())
+    everyone = gather(torch.stack([asks.sum(), torch.full_like(asks.sum(), rows.size), broken.long()])[None]).sum(0)
+    if everyone[2]:
+        name_broken_rows(named)
     # What this process's sum is divided by, whatever its own number.
     share = everyone[0].clamp(min=1).to(rows.joined.dtype) / world_size()
     if not len(chosen):  # a loss that is 0 and yet takes part in the exchange of gradients
@@ -145,11 +157,14 @@ def sample_partners(labels: Tensor, mode: Partners = "arbitrary", present: Tenso
         return partners
     classes = torch.unique(labels if present is None else present)
     classes = classes[classes >= 0]
-    if len(classes) < 2:
+    if not len(classes):
         return partners
-    drawn = torch.randint(len(classes) - 1, (len(known),), device=labels.device)
     own = torch.searchsorted(classes, labels[known])
-    partners[known] = classes[drawn + (drawn >= own)]
+    among = classes[own.clamp(max=len(classes) - 1)] == labels[known]  # the own class, which is stepped over
+    others = len(classes) - among.long()
+    drawn = (torch.rand(len(known), device=labels.device) * others).long().clamp(max=(others - 1).clamp(min=0))
+    found = classes[(drawn + (among & (drawn >= own))).clamp(max=len(classes) - 1)]
+    partners[known] = torch.where(others > 0, found, -1)
     return partners
 
 
@@ -179,8 +194,8 @@ class Hydra(Objective):
         instance: weight of InfoNCE on the samples themselves, beside 1.
         ungated: start of the learnt weight of the similarity in the whole space, which is taken off (released: 0.5);
             0: none. "before" only.
-        warmup: share of the training in which only gates and temperature learn from pairs of classes; then ``instance``
-            must be above 0, or the encoder would stand still.
+        warmup: share of the training in which only gates, temperature and ``ungated`` learn from pairs of classes; then
+            ``instance`` must be above 0, or the encoder would stand still.
         symmetric: every view asks in turn; else only the first.
 
     Raises:
@@ -266,7 +281,9 @@ class Hydra(Objective):
         self, rows: Sequence[Tensor], ids: Tensor | None, labels: Tensor, partners: Tensor
     ) -> tuple[Result, Tensor]:
         """The loss for one draw of partners, and its gates."""
-        gates = self.gate(labels.clamp(min=0), torch.where(partners < 0, labels.clamp(min=0), partners))
+        asks = ((labels >= 0) & (partners >= 0)).nonzero().flatten()
+        made = self._gates(labels[asks], partners[asks])
+        gates = made.new_ones(len(labels), self.gate.dim).index_copy(0, asks, made)
         result = hydra_loss(
             rows,
             labels,
@@ -278,12 +295,24 @@ class Hydra(Objective):
             ungated=0.0 if self.ungated is None else self.ungated,
             symmetric=self.symmetric,
         )
-        return result, gates.detach()
+        return result, made.detach()
+
+    def _gates(self, labels: Tensor, partners: Tensor) -> Tensor:
+        """Gates of those that ask: no others enter the statistics of their BatchNorm."""
+        if len(labels) > 1 or not self.training:
+            made: Tensor = self.gate(labels, partners)
+        elif len(labels):  # one row has no statistics; two alike have
+            made = self.gate(labels.repeat(2), partners.repeat(2))[:1]
+        else:
+            self.gate.eval()
+            made = self.gate(labels.new_zeros(1), labels.new_zeros(1))[:0]  # all parameters take part on every rank
+            self.gate.train()
+        return made
 
     def _told(self, gates: Tensor) -> dict[str, Tensor]:
         """What to watch in the gates: all open filter nothing, all closed leave nothing."""
-        entropy = -(torch.xlogy(gates, gates) + torch.xlogy(1 - gates, 1 - gates)).mean()
-        told = {"gate_open": gates.mean(), "gate_entropy": entropy}
+        entropy = -(torch.xlogy(gates, gates) + torch.xlogy(1 - gates, 1 - gates)).sum() / max(1, gates.numel())
+        told = {"gate_open": gates.sum() / max(1, gates.numel()), "gate_entropy": entropy}
         temperature = self.temperature()
         if isinstance(temperature, Tensor):
             told["temperature"] = temperature.detach()

@@ -112,8 +112,8 @@ class InfoNCE(Contrast):
 
     Args:
         temperature: above 0 (learnable: its start, 0.01 or more).
-        symmetric: every view is the anchor in turn; else only the first.
-        in_batch: the batch's other samples are negatives; else only the queue's rows are.
+        symmetric: every view is the anchor in turn; else only the first. None: only where there is no queue.
+        in_batch: the batch's other samples are negatives; else only the queue's rows are. None: without a queue.
         learnable_temperature: learn the logarithm of 1 / temperature, held at 100 or below (CLIP).
         decoupled: drop the positive from the denominator.
         pos_weight: None or ``"neg_vmf"`` (DCLW).
@@ -131,8 +131,8 @@ class InfoNCE(Contrast):
     def __init__(
         self,
         temperature: float = 0.1,
-        symmetric: bool = True,
-        in_batch: bool = True,
+        symmetric: bool | None = None,
+        in_batch: bool | None = None,
         learnable_temperature: bool = False,
         decoupled: bool = False,
         pos_weight: PosWeight | None = None,

@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from counterpoint.errors import ConfigError, message
 from counterpoint.objectives import kernel, mixing
-from counterpoint.objectives._contrast import Options, bound, contrast, join
-from counterpoint.objectives._hardened import Hardened, hardened_options
+from counterpoint.objectives._contrast import Options, bound, contrast, join, sides
+from counterpoint.objectives._hardened import Hardened
 from counterpoint.objectives._inputs import no_autocast
 from counterpoint.objectives._logsumexp import LOG2E
 from counterpoint.objectives._rows import Rows
@@ -33,7 +33,7 @@ def mochi_loss(
     negative_ids: Tensor | None = None,
     *,
     temperature: float | Tensor = 0.2,
-    hardest: int = 128,
+    hardest: int | None = None,
     mixed: int = 128,
     query_mixed: int = 32,
     query_share: float = 0.5,
@@ -68,7 +68,8 @@ def mochi_loss(
         negatives: ``(M, D)`` a queue's rows, without gradient.
         negative_ids: ``(M,)`` int64 content ids of these.
         temperature: above 0, usually 0.1 to 0.2; a scalar tensor takes its gradient.
-        hardest: negatives per anchor that are mixed (paper: 128 to 1024); of fewer candidates, all.
+        hardest: negatives per anchor that are mixed (paper: 128 to 1024); of fewer candidates, all. None: 128, or an
+            eighth of the candidates where these are few: the hardest of many are hard, all of few are not.
         mixed: mixtures of two of them per anchor (paper: 128 to 1024).
         query_mixed: mixtures of one of them with the anchor itself (paper: 0 to 512).
         query_share: bound on the anchor's share in those, above 0 and at most 0.5, so that the negative's is larger.
@@ -86,7 +87,7 @@ def mochi_loss(
     Source: Kalantidis et al. 2020 (arXiv 2010.01028), eqs. 3 to 5.
     """
     recipe = Recipe(hardest, mixed, query_mixed, query_share)
-    options = hardened_options(symmetric, in_batch, negatives)
+    options = Options(**sides(symmetric, in_batch, negatives))
     if not recipe.makes:
         return info_nce_loss(
             embeddings,
@@ -107,18 +108,23 @@ def mochi_loss(
 class Recipe:
     """What is mixed; see `mochi_loss`."""
 
-    hardest: int
+    hardest: int | None
     mixed: int
     query_mixed: int
     query_share: float
 
     def __post_init__(self) -> None:
-        for name, value, least in (("hardest", self.hardest, 1), ("mixed", self.mixed, 0)):
-            _check_count(name, value, least)
+        if self.hardest is not None:
+            _check_count("hardest", self.hardest, 1)
+        _check_count("mixed", self.mixed, 0)
         _check_count("query_mixed", self.query_mixed, 0)
         if not 0 < self.query_share <= 0.5:
             todo = "Beyond a half the mixture is more the anchor than a negative."
             raise ConfigError(message("query_share", self.query_share, "a number in (0, 0.5]", todo))
+
+    def mines(self, candidates: int) -> int:
+        """How many of so many candidates are hard."""
+        return min(self.hardest or min(128, max(1, candidates // 8)), candidates)
 
     @property
     def makes(self) -> int:
@@ -127,7 +133,7 @@ class Recipe:
 
 
 def _check_count(name: str, value: int, least: int) -> None:
-    if value < least:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ConfigError(message(name, value, f"a whole number from {least}"))
 
 
@@ -163,13 +169,14 @@ class _Collect:
         if rows.queue is not None:
             pools.append((rows.queue, rows.queue_pairs()))
         found, miners = [], []
+        hardest = self.recipe.mines(sum(len(candidates) for candidates, _ in pools))
         for candidates, pairs in pools:
-            miner = _Miner(rows.views[a], min(self.recipe.hardest, len(candidates)))
+            miner = _Miner(rows.views[a], min(hardest, len(candidates)))
             anchors = rows.views[a]
             found.append(kernel.logsumexp(anchors, candidates, scale, pairs=pairs, bound=bound(scale), watch=miner))
             miners.append(miner)
         known = [pool.detach().to(rows.views[a].dtype) for pool, _ in pools]
-        hard = _join(known, miners, number(scale), self.recipe.hardest)
+        hard = _join(known, miners, number(scale), hardest)
         mixtures, cosines = mixed_logsumexp(rows.views[a], hard, scale, self.recipe)
         self.mined.append(hard.cosines)
         self.made.append(cosines)
@@ -309,7 +316,7 @@ class MoCHi(Hardened):
 
     Args:
         temperature: above 0 (learnable: its start, 0.01 or more).
-        hardest: negatives per anchor that are mixed (paper: 128 to 1024).
+        hardest: negatives per anchor that are mixed (paper: 128 to 1024); None: 128, or an eighth of the candidates.
         mixed: mixtures of two of them per anchor (paper: 128 to 1024).
         query_mixed: mixtures of one of them with the anchor itself (paper: 0 to 512).
         query_share: bound on the anchor's share in those, above 0 and at most 0.5.
@@ -326,7 +333,7 @@ class MoCHi(Hardened):
     def __init__(
         self,
         temperature: float = 0.2,
-        hardest: int = 128,
+        hardest: int | None = None,
         mixed: int = 128,
         query_mixed: int = 32,
         query_share: float = 0.5,
