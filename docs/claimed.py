@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from statistics import fmean
 from typing import Any
 
 import drawing
@@ -43,8 +42,8 @@ def queued(name: str) -> str:
     for arm, one in arms.items():
         shape = (_plain(one["geometry"][metric]) for metric in ("uniformity", "alignment"))
         floors = (spread(one[floor]) for floor in ("untrained", "raw input"))
-        rows.append([arm, spread(one["test"]), *floors, *shape, f"{fmean(one['seconds']):.0f}"])
-    return table(["objective", "kNN, %", "untrained, %", "raw pixels, %", "uniformity", "alignment", "seconds"], rows)
+        rows.append([arm, spread(one["test"]), *floors, *shape])
+    return table(["objective", "kNN, %", "untrained, %", "raw pixels, %", "uniformity", "alignment"], rows)
 
 
 def queued_gains(name: str) -> str:
@@ -99,8 +98,8 @@ def cacr() -> str:
     for name, one in found["balanced"].items():
         thin = found["imbalanced"].get(name)
         cells = [spread(part["test"][m]) if part else "" for part in (one, thin) for m in (LINEAR, KNN)]
-        rows.append([name, *cells, f"{fmean(one['seconds']):.0f}"])
-    head = ["linear, %", "kNN, %", "imbalanced: linear, %", "kNN, %", "seconds"]
+        rows.append([name, *cells])
+    head = ["linear, %", "kNN, %", "imbalanced: linear, %", "kNN, %"]
     return table(["objective", *head], rows)
 
 
@@ -114,8 +113,8 @@ def hydra() -> str:
         away = found["unseen classes"].get(name)
         unseen = spread(away["test"][KNN]) if away else ""
         rank = spread(one["test"]["rankme"], 1)
-        rows.append([name, spread(one["test"][KNN]), rank, unseen, f"{fmean(one['seconds']):.0f}"])
-    return table(["positives", "kNN, %", "effective rank", "unseen classes: kNN, %", "seconds"], rows)
+        rows.append([name, spread(one["test"][KNN]), rank, unseen])
+    return table(["positives", "kNN, %", "effective rank", "unseen classes: kNN, %"], rows)
 
 
 def hydra_gains() -> str:
@@ -199,12 +198,11 @@ def batches() -> str:
             name,
             spread(one["test"]),
             spread(one["untrained"]),
-            f"{fmean(one['seconds']):.0f}",
         ]
         for size, arms in found.items()
         for name, one in arms.items()
     ]
-    return table(["batch", "method", "kNN, %", "untrained, %", "seconds"], rows)
+    return table(["batch", "method", "kNN, %", "untrained, %"], rows)
 
 
 def weighted() -> str:

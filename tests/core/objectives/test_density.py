@@ -124,6 +124,21 @@ def test_far_codes_reach_that_logarithm_with_a_finite_gradient(dtype: torch.dtyp
     assert z.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("length", [3.0, 300.0, 8e3, 8e4])
+def test_far_targets_beside_a_background_at_zero_keep_their_digits(length: float) -> None:
+    """SepCLR's salient codes: half of the rows coincide, the others lie in one direction, far away."""
+    z = torch.cat([torch.zeros(32, 8), draw(32, 8, dtype=torch.float32) + length / 8**0.5])
+    exact = z.double().requires_grad_()
+    single = z.requires_grad_()
+    for function in (lambda rows: joint_entropy([rows], 0.5), lambda rows: uniformity(rows, 0.5)):
+        ours, theirs = function(single), function(exact)
+        assert ours.dtype == torch.float32
+        torch.testing.assert_close(ours.double(), theirs, rtol=1e-3, atol=1e-3)
+        gradients = torch.autograd.grad(ours, single)[0], torch.autograd.grad(theirs, exact)[0]
+        torch.testing.assert_close(gradients[0].double(), gradients[1], rtol=2e-2, atol=1e-4)
+    assert -1e-4 <= float(joint_entropy([single], 0.5)) <= math.log(64) + 1e-4
+
+
 def test_gradients() -> None:
     c, s = draw(6, 3).requires_grad_(), draw(6, 2, seed=1).requires_grad_()
     check = torch.autograd.gradcheck

@@ -312,6 +312,20 @@ def test_what_is_refused(started: Run, classified: Run, tmp_path: Path) -> None:
         cp.finetune(started, "classify", **SHORT)
 
 
+@pytest.mark.parametrize("kind", ["stages", "two spaces"])
+def test_an_encoder_that_is_made_of_several_is_tuned_too(kind: str, tmp_path: Path) -> None:
+    settings = {**QUIET, "epochs": 1, "batch_size": 32, "max_steps": 3, "encoder": {"width": 8}}
+    if kind == "stages":
+        run = cp.pretrain("toy/simclr", **settings, out=tmp_path / "run", stages={"count": 2}, **DATA)
+    else:
+        run = cp.pretrain("toy/sepclr", **settings, out=tmp_path / "run", background="digits", target="digits")
+        with pytest.raises(ConfigError, match=r"--data: .*run learnt from two sources, whose labels say which"):
+            cp.finetune(run, "classify", out=tmp_path / "tuned")
+    tuned = cp.finetune(run, "classify", data="digits", out=tmp_path / "tuned", **QUIET, max_steps=2)
+    assert type(tuned.encoder) is type(run.encoder) and tuned.encoder.dim == run.encoder.dim
+    assert len(tuned.predict("digits").answers) == 1797
+
+
 def test_a_run_that_is_not_there_or_not_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words, told in (
         (["finetune"], "Which run? For example: counterpoint finetune"),

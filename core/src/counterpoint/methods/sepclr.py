@@ -28,19 +28,22 @@ class SepCLR(Method):
     ``counterpoint pretrain <plugin>/sepclr --background DIR --target DIR``: the only label is from which of the two a
     sample comes. The common head is normalised by the objective; the salient one is not, so that the background can go
     to the null vector. The run's encoder gives ``[common; salient]`` (`counterpoint.nn.TwoSpaces`); heads are thrown
-    away. The two encoders share no weights: only ``C`` and ``entropy_weight * J`` move the common one, so the large
-    weights of the salient terms do not drown it under Adam.
+    away. The two encoders begin with the same weights (the release draws or loads each) and share none afterwards:
+    only ``C`` and ``entropy_weight * J`` move the common one, so the large weights of the salient terms do not drown it
+    under Adam.
 
     Args:
         encoder: of the common space, and in a copy of the salient space.
         objective: SepCLR(salient_weight=1000, null_weight=1000, entropy_weight=10) by default.
-        projector: in_dim -> head of each space; two layers, 128 hidden, 32 out by default (paper).
+        projector: in_dim -> head of each space; two layers, 128 hidden, 32 out by default (paper: as wide as the code).
         code: width of each space's code, by a linear map behind each encoder (paper: 32; 16 for faces); None: the
             encoder's own width.
 
     Raises:
         ConfigError: an encoder that cannot be copied or has several modalities, or an objective that does not separate
             two codes.
+
+    Left out: the supervised variant, which aligns each salient dimension with a known attribute of the targets.
 
     Source: Louiset et al. 2024 (ICLR).
     """

@@ -22,6 +22,9 @@ from counterpoint.objectives._unit import full
 from counterpoint.objectives.gather import gather, rank, world_size
 from counterpoint.objectives.kernel import Cycle, Pairs
 
+COARSE = 1e-3
+"""Error of an exponent, from which on distances are computed in float64: a background at 0 beside far targets."""
+
 
 def alignment(a: Tensor, b: Tensor, alpha: float = 2.0) -> Tensor:
     """``mean_i |a_i - b_i|^alpha`` over positive pairs: 0 iff they coincide.
@@ -131,6 +134,9 @@ def log_gaussian_sums(
     left = torch.cat([a, half_a, torch.ones_like(half_a)], dim=1)
     right = torch.cat([c, torch.ones_like(half_c), half_c], dim=1)
     bound = t * (_largest(half_a) + _largest(half_c)) ** 2
+    if a.dtype == torch.float32 and bound * torch.finfo(a.dtype).eps > COARSE:
+        wide: Tensor = log_gaussian_sums(anchors.double(), candidates.double(), t, pairs, tile=tile)
+        return wide.to(a.dtype)
     return kernel.logsumexp(left, right, 2.0 * t, pairs=pairs, bound=bound, tile=tile)
 
 

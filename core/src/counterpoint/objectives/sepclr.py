@@ -148,7 +148,7 @@ class SepCLR(Objective):
         entropy_weight: of the joint entropy, which keeps the codes independent; at least 0.
         t: of the kernel ``exp(-t |x - y|^2)``, above 0.
 
-    It has no chance level: where all codes coincide all terms but the third are 0, and training goes below.
+    It has no chance level: where all codes coincide all terms but the null one are 0, and training goes below.
 
     Raises:
         ConfigError: a setting out of its range.

@@ -153,7 +153,7 @@ class StratifiedSampler(StepSampler):
             self._drawn(group, parts * rows, generator).reshape(parts, rows)
             for group, rows in zip(self.groups, self.rows_of)
         ]
-        # mixed within the batch: pieces of it that go through the encoder by themselves hold all strata as well
+        # mixed within the batch: pieces of it that go through the encoder by themselves hold all strata as a rule
         mixed = generator.permuted(np.concatenate(columns, axis=1), axis=1)
         return mixed.reshape(len(self), self.rows)
 

@@ -19,7 +19,8 @@ from counterpoint.errors import PluginError
 from counterpoint.files import write_text
 from counterpoint.methods.base import Method
 from counterpoint.parts import Dataset, Encoder
-from counterpoint.training.encoder_files import object_in, registered, save_encoder
+from counterpoint.plugin import Plugin
+from counterpoint.training.encoder_files import COMPOSED, object_in, registered, save_encoder
 from counterpoint.training.recipes import find_recipe
 from counterpoint.training.sources import Sources
 
@@ -58,26 +59,34 @@ def described(config: Namespace) -> dict[str, Any]:
     plugin = find_recipe(config.recipe).plugin
     found: dict[str, Any] = {"plugin": plugin.name}
     for kind, key in (("encoders", "encoder"), ("views", "views")):
-        part = config[key].as_dict()
-        name = registered(plugin, kind, part["class_path"])
-        if name is None:
-            raise PluginError(
-                f"{part['class_path']} is none of the {kind} that plugin {plugin.name!r} registers, so a saved encoder "
-                "could not be loaded again. Register it in the plugin."
-            )
-        nested = object_in(part.get("init_args", {}))
-        if nested is not None:
-            raise PluginError(
-                f"{part['class_path']} is given an object of {nested}, so a saved encoder could not be loaded again. "
-                "Give it plain values."
-            )
-        if kind == "encoders":  # weights that came from elsewhere are in the run now, and their source may go
-            part["init_args"] = plugin.encoders[name].load().blank(part.get("init_args") or {})
-        found[key] = part
+        found[key] = _described_part(plugin, kind, config[key].as_dict())
     module, _, name = config.method.class_path.rpartition(".")
     method: type[Method] = getattr(import_module(module), name)
     found["encoder"] = method.saved(found["encoder"], config.method.as_dict().get("init_args", {}))
     return found
+
+
+def _described_part(plugin: Plugin, kind: str, part: dict[str, Any]) -> dict[str, Any]:
+    """See `described`; of an encoder that is made of several, each of them."""
+    arguments = part.get("init_args") or {}
+    if kind == "encoders" and part["class_path"] in COMPOSED:
+        inner = [_described_part(plugin, kind, one) for one in arguments.get("encoders", [])]
+        return {**part, "init_args": {**arguments, "encoders": inner}}
+    name = registered(plugin, kind, part["class_path"])
+    if name is None:
+        raise PluginError(
+            f"{part['class_path']} is none of the {kind} that plugin {plugin.name!r} registers, so a saved encoder "
+            "could not be loaded again. Register it in the plugin."
+        )
+    nested = object_in(arguments)
+    if nested is not None:
+        raise PluginError(
+            f"{part['class_path']} is given an object of {nested}, so a saved encoder could not be loaded again. "
+            "Give it plain values."
+        )
+    if kind == "encoders":  # weights that came from elsewhere are in the run now, and their source may go
+        part["init_args"] = plugin.encoders[name].load().blank(arguments)
+    return part
 
 
 def _named(sources: Sources) -> str:

@@ -50,10 +50,12 @@ def configured(run: str | Path, task: str | None, words: Sequence[str]) -> Names
     described = read_config(start.path / "encoder")
     recipe = f"{described['plugin']}/{task}"
     chosen = spelt_out(words)
-    data = _option(chosen, "--data") or str(start.config["data"])
+    data = _option(chosen, "--data") or start.config["data"]
+    if data is None:
+        raise ConfigError(f"--data: {start.path} learnt from two sources, whose labels say which; name labelled data")
     settings = {"data": data, "start": str(start.path.resolve()), "out": f"{start.path}-{task}"}
     parts = {"encoder": described["encoder"], "views": described["views"]}
-    if data == str(start.config["data"]) and start.config.get("dataset"):
+    if data == start.config["data"] and start.config.get("dataset"):
         own = start.config["dataset"]
         options = {key: value for key, value in (own.get("init_args") or {}).items() if key != "source"}
         parts["dataset"] = {"class_path": own["class_path"], "init_args": options}

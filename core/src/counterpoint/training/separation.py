@@ -37,8 +37,10 @@ def separation(
         factor: {name: torch.from_numpy(about.labels)[embedded[name].index] for name in parts}
         for factor, about in factors.items()
     }
-    asked = {
-        factor: given for factor, given in labels.items() if len(torch.unique(given[split][given[split] >= 0])) > 1
+    asked = {  # a probe learns from two known classes or more, and is measured on as many
+        factor: given
+        for factor, given in labels.items()
+        if all(len(torch.unique(given[part][given[part] >= 0])) > 1 for part in ("train", split))
     }
     return two_space_probe(codes, asked, {f: factors[f].space for f in asked}, split=split, seed=seed)
 
