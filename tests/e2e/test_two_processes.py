@@ -124,11 +124,20 @@ def test_stages_of_two_processes_share_their_cells(tmp_path: Path) -> None:
     assert (out / "encoder" / "model.safetensors").read_bytes() == weights
 
 
-@pytest.mark.parametrize("objective", ["plain", "core-tuning"])
-def test_fine_tuning_on_two_processes(objective: str, two: tuple[Path, str], forks: Forks, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("task", "objective"),
+    [
+        ("classify", "plain"),
+        ("classify", "core-tuning --objective.weight 0"),
+        ("regress", "supremix --dataset.ordered true"),
+    ],
+)
+def test_fine_tuning_on_two_processes(
+    task: str, objective: str, two: tuple[Path, str], forks: Forks, tmp_path: Path
+) -> None:
     """The plain loss teaches what it teaches on one process; the objective, whose draws are each rank's, runs."""
     small = [word for word in SMALL if not word.startswith(("--data", "--method", "--views"))]
-    words = ["finetune", two[0], "--task=classify", f"--objective={objective}", "--report=false", *small]
+    words = ["finetune", two[0], f"--task={task}", "--objective", *objective.split(), "--report=false", *small]
     out, one = tmp_path / "two", tmp_path / "one"
     done = launch([*words, f"--out={out}", *TWO])
     assert done.returncode == 0, done.stderr

@@ -154,8 +154,12 @@ def test_what_is_refused() -> None:
         (lambda: Regress(DigitNet(), BarlowTwins()), r"Regress: objective: found BarlowTwins"),
         (lambda: Classify(DigitNet(), head_warmup=1.0), r"Classify: head_warmup: found 1.0"),
         (lambda: Classify(DigitNet(), views=0), r"Classify: views: found 0"),
-        (lambda: Classify(DigitNet(), weight=-1.0), r"Classify: found weight=-1.0"),
-        (lambda: Classify(DigitNet(), labels_per_class=0), r"labels_per_class=0"),
+        (
+            lambda: Classify(DigitNet(), SupCon(), weight=-1.0),
+            r"Classify: weight: found -1.0; allowed: a number from 0",
+        ),
+        (lambda: Classify(DigitNet(), weight=1.0), r"Classify: weight: found 1.0; allowed: None"),
+        (lambda: Classify(DigitNet(), labels_per_class=0), r"Classify: labels_per_class: found 0"),
         (lambda: Regress(DigitNet(), labels=1), r"Regress: labels: found 1"),
         (lambda: Regress(DigitNet(), loss="huber"), r"Regress: loss: found 'huber'; allowed: l1, mse"),  # type: ignore[arg-type]
         (lambda: Classify(Towers({"digit": DigitNet()})), r"encoder: found one of several modalities"),

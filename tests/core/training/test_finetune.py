@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,21 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from jsonargparse import Namespace
 
 import counterpoint as cp
 import toy
 from counterpoint import cli
 from counterpoint.errors import ConfigError, DataError, Interrupted, RunError
+from counterpoint.methods.finetune import Regress
+from counterpoint.objectives import SupReMix
 from counterpoint.run import Run
 from counterpoint.training import finetune as tuning
 from counterpoint.training import pretrain as training
+from counterpoint.training import verdict
 from counterpoint.training.answers import known, measured, supervised
 from counterpoint.training.embedding import Embedded
+from counterpoint.training.evaluate import evaluate_run
 from counterpoint.training.finetune import configured, spelt_out
 from counterpoint.training.head_files import load_head
 from counterpoint.training.logs import read_metrics
@@ -312,6 +318,98 @@ def test_what_is_refused(started: Run, classified: Run, tmp_path: Path) -> None:
         cp.finetune(started, "classify", **SHORT)
 
 
+def test_of_errors_the_smallest_is_kept(started: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the verdict calls less of it better."""
+    settings = {**SHORT, "epochs": 4, "lr": 0.05, "select": "mae"}
+    run = cp.finetune(started, "regress", out=tmp_path / "run", **settings)
+    looks = [value for _, value in read_metrics(run.path)["val/mae"]]
+    kept = json.loads((run.path / "run.json").read_text())["selected"]
+    assert kept["value"] == min(looks) < max(looks)
+    numbers = {"selected": 5.0, "untrained selected": 10.0, "step": 1000.0}
+    monkeypatch.setattr(verdict, "_healthy", lambda n: "Healthy: fine")
+    assert verdict._measured(numbers, "mae")[0] == "healthy"
+    assert verdict._measured({**numbers, "selected": 20.0}, "mae")[0] == "not better than untrained"
+    assert verdict._measured({**numbers, "selected": 20.0}, "accuracy")[0] == "healthy"
+
+
+def test_plain_sees_as_many_views(started: Run, tmp_path: Path) -> None:
+    run = cp.finetune(started, "classify", out=tmp_path / "run", **SHORT, objective="SupCon", weight=0.5, compare=True)
+    options = Run(run.path / "plain").config["method"]["init_args"]
+    assert (options["objective"], options["views"], options["weight"]) == (None, 2, None)
+
+
+@pytest.mark.parametrize("objective", ["core-tuning", "plain"])
+def test_a_weight_that_weighs_nothing_is_refused(objective: str, started: Run, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"Classify: weight: found 3\.0; allowed: None"):
+        cp.finetune(started, "classify", out=tmp_path / "run", **SHORT, objective=objective, weight=3.0)
+
+
+def test_more_views_than_there_are_is_refused(started: Run, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Classify: views: found 4; allowed: at most 2"):
+        cp.finetune(started, "classify", out=tmp_path / "run", **SHORT, method={"views": 4})
+
+
+def test_where_an_objective_teaches_no_head_learns_alone() -> None:
+    method = Regress(toy.DigitNet(), SupReMix(), head_warmup=0.5)
+    method.total_steps = 10
+    assert not method.alone
+    method.prepare(toy.Digits("digits", ordered=True), np.arange(100))
+    assert not any(parameter.requires_grad for parameter in method.head.parameters())
+
+
+def test_other_data_is_measured_by_the_names_of_its_classes(
+    classified: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However they are numbered there; probe and constant are those of the run's own data."""
+    same = evaluate_run(classified, out=tmp_path / "same.json").rows
+    other = classified.open()
+    assert isinstance(other, toy.Digits) and other.labels is not None
+    other.labels, other.classes = 9 - other.labels, [str(9 - number) for number in range(10)]
+    own = Run.open
+    monkeypatch.setattr(Run, "open", lambda self, source=None: other if source == "other" else own(self, source))
+    found = evaluate_run(classified, data="other", out=tmp_path / "other.json")
+    assert found.rows["learnt"]["accuracy"] == same["learnt"]["accuracy"]
+    assert found.rows["constant"]["accuracy"] == same["constant"]["accuracy"]
+    assert json.loads((tmp_path / "other.json").read_text())["data"] == "other"
+    other.classes = [*"abcdefghij"]
+    with pytest.raises(DataError, match="classes of the data: found a, b"):
+        evaluate_run(classified, data="other", out=tmp_path / "strange.json")
+
+
+def test_resume_makes_up_for_a_comparison_that_is_missing(classified: Run, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(classified.path, out)
+    shutil.rmtree(out / "plain")
+    cp.finetune(resume=out)
+    assert (out / "plain" / "run.json").is_file()
+
+
+def test_a_test_split_without_labels_is_told_and_no_failure(
+    started: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = tuning.known
+
+    def none(dataset: Any, indices: np.ndarray, task: str) -> np.ndarray:
+        return known(dataset, indices, task)[:0]
+
+    monkeypatch.setattr(tuning, "known", none)
+    cp.finetune(started, "classify", out=tmp_path / "run", **SHORT)
+    assert "Not measured: no sample of the test split has a label" in capsys.readouterr().out
+
+
+def test_the_runs_own_data_by_a_relative_path_keeps_its_options(
+    started: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "digits-here").mkdir()
+    config = started.config | {"data": str(tmp_path / "digits-here")}
+    monkeypatch.setattr(Run, "config", property(lambda self: config))
+    monkeypatch.chdir(tmp_path)
+    seen: list[list[str]] = []
+    monkeypatch.setattr(tuning.configs, "parse", lambda words: seen.append(list(words)) or Namespace(compare=False))
+    tuning.configured(started.path, "classify", ["--data=digits-here"])
+    assert any(word.startswith("--dataset=") for word in seen[0])
+
+
 @pytest.mark.parametrize("kind", ["stages", "two spaces"])
 def test_an_encoder_that_is_made_of_several_is_tuned_too(kind: str, tmp_path: Path) -> None:
     settings = {**QUIET, "epochs": 1, "batch_size": 32, "max_steps": 3, "encoder": {"width": 8}}
@@ -330,7 +428,7 @@ def test_a_run_that_is_not_there_or_not_finished(tmp_path: Path, capsys: pytest.
     for words, told in (
         (["finetune"], "Which run? For example: counterpoint finetune"),
         (["finetune", "nowhere", "--task", "classify"], "is no run directory"),
-        (["finetune", "nowhere"], "--task None: classify or regress?"),
+        (["finetune", "nowhere"], "--task is missing: classify or regress?"),
         (["finetune", "--resume", "nowhere"], "is no run directory"),
         (["finetune", "--resume", "x", "--epochs", "3"], "leave out: --epochs 3"),
         (["predict", "nowhere", "x", "--out", "p.csv"], "is no run directory"),

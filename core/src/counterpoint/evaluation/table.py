@@ -26,6 +26,11 @@ CHANCE = "chance"
 _VIEWS = re.compile(r"^view_recall@1\[n=(\d+)\]$")
 
 
+def smaller_is_better(metric: str) -> bool:
+    """Whether ``metric`` is an error, or spread within classes: the less the better."""
+    return _LESS.match(metric) is not None
+
+
 def compared(metric: str) -> bool:
     """Whether a larger value of ``metric`` is better, so that a best one can be named.
 
@@ -98,7 +103,7 @@ def _lines(rows: Rows, bold: str) -> list[list[str]]:
         values = {name: row.get(metric, math.nan) for name, row in rows.items()}
         known = [v for name, v in values.items() if name != CHANCE and not math.isnan(v)]
         # several encoders that round to the same best are all best; one encoder alone is not
-        pick = max if compared(metric) else min if _LESS.match(metric) else None
+        pick = max if compared(metric) else min if smaller_is_better(metric) else None
         best = _text(pick(known), metric) if pick is not None and len(known) > 1 else None
         cells = []
         for name, value in values.items():

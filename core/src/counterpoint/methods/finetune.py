@@ -92,6 +92,9 @@ class FineTune(Method):
         """``(B, dim)`` of the first global views, with gradients to the encoder where it learns."""
         self.encoder.train(self.training and not self.alone)
         chosen = [view for view in views if view.role == "global"][: self.views]
+        if len(chosen) < self.views:
+            todo = "The views make so many of a sample; see --views --help."
+            raise ConfigError(message(f"{type(self).__name__}: views", self.views, f"at most {len(chosen)}", todo))
         return self.pooled(chosen)
 
     def after_backward(self) -> None:
@@ -122,7 +125,7 @@ class Classify(FineTune):
     Args:
         encoder: of a run.
         objective: see above.
-        weight: of an objective beside the cross-entropy, 0 or more.
+        weight: of an objective beside the cross-entropy, 0 or more; None: 1.
         labels_per_class: training samples of each class that are used, drawn by the seed; None: all that are labelled.
         head_warmup: see `FineTune`.
         views: see `FineTune`.
@@ -140,17 +143,25 @@ class Classify(FineTune):
         self,
         encoder: Encoder,
         objective: Objective | None = None,
-        weight: float = 1.0,
+        weight: float | None = None,
         labels_per_class: int | None = None,
         head_warmup: float = 0.1,
         views: int | None = None,
         projector: HeadFactory | None = None,
     ) -> None:
         super().__init__(encoder, objective, head_warmup, views, projector)
-        if weight < 0 or (labels_per_class is not None and labels_per_class < 1):
-            found = f"weight={weight}, labels_per_class={labels_per_class}"
-            raise ConfigError(message("Classify", found, "weight >= 0, labels_per_class >= 1"))
-        self.weight, self.labels_per_class = weight, labels_per_class
+        if labels_per_class is not None and labels_per_class < 1:
+            raise ConfigError(message("Classify: labels_per_class", labels_per_class, "a whole number from 1"))
+        whole = objective is not None and takes(objective, "classify")
+        if weight is not None and (objective is None or whole):
+            todo = "The weight of what it brings itself is --objective.weight." if whole else "Name an objective."
+            allowed = "None, as nothing stands beside the cross-entropy"
+            raise ConfigError(message("Classify: weight", weight, allowed, todo))
+        if weight is not None and not 0 <= weight < math.inf:
+            raise ConfigError(message("Classify: weight", weight, "a number from 0"))
+        self.weight, self.labels_per_class = 1.0 if weight is None else weight, labels_per_class
+        if whole and getattr(objective, "weight", 1) == 0:
+            self.projector.requires_grad_(False)  # nothing asks for it: processes would wait for its gradient
 
     def prepare(self, dataset: Dataset, indices: np.ndarray) -> None:
         """A logit for each class of the dataset.
@@ -171,7 +182,8 @@ class Classify(FineTune):
         joined, wanted = torch.cat(features), labels.repeat(len(features))
         if self.objective is not None and takes(self.objective, "classify"):
             result = self.objective(joined, wanted, classify=self.head, project=self.projector)
-            return Step(result.loss, result.parts, chance=self.objective.chance(self.global_rows(batch)))
+            chance = self.objective.chance(len(features) * self.global_rows(batch))
+            return Step(result.loss, result.parts, chance=chance)
         entropy = F.cross_entropy(self.head(joined).float(), wanted, ignore_index=-1)
         chance = math.log(self.head.out_dim)
         if self.objective is None:
@@ -196,7 +208,7 @@ class Regress(FineTune):
         objective: see above.
         loss: ``"l1"`` or ``"mse"``, without an objective.
         labels: training samples that are used, drawn by the seed; None: all that have a target.
-        head_warmup: see `FineTune`; without meaning where an objective teaches the encoder.
+        head_warmup: see `FineTune`; 0 where an objective teaches the encoder, for then no head learns beside it.
         views: see `FineTune`.
         projector: see `FineTune`.
 
@@ -223,6 +235,8 @@ class Regress(FineTune):
             raise ConfigError(message("Regress: labels", labels, "a whole number from 2"))
         if loss not in _LOSSES:
             raise ConfigError(message("Regress: loss", repr(loss), ", ".join(_LOSSES)))
+        if objective is not None:
+            self.head_warmup = 0.0
         self.loss, self.labels = loss, labels
         self.chance = 1.0
 
@@ -244,6 +258,8 @@ class Regress(FineTune):
             found = f"{different} different targets among the training samples"
             raise DataError(message("data", found, "two or more", TARGETS))
         self.head = NumberHead(self.encoder.dim, float(known.mean()), float(known.std(correction=0)))
+        if self.probed:
+            self.head.requires_grad_(False)  # it is fitted; processes would wait for its gradient
         standard = (known - known.mean()) / known.std(correction=0)
         self.chance = float(_LOSSES[self.loss](standard, torch.zeros_like(standard)))
 

@@ -153,7 +153,7 @@ def core_tuning_loss(
 
     Source: Zhang et al. 2021 (arXiv 2102.06605); the authors' code for ``"released"`` and ``"candidates"``.
     """
-    _check_options(weight, beta, least, pairing, mean_over)
+    _check_options(weight, beta, least, pairing, mean_over, detach_originals, mixing)
     _check(features, labels)
     if mixing and draws is None:
         draws = MixDraws.draw(len(features), beta, least, features)
@@ -269,13 +269,18 @@ def _check(features: Tensor, labels: Tensor) -> None:
         raise ShapeError(message("labels", f"{unknown} unknown (below 0)", "classes from 0", todo))
 
 
-def _check_options(weight: float, beta: float, least: float, pairing: str, mean_over: str) -> None:
+def _check_options(
+    weight: float, beta: float, least: float, pairing: str, mean_over: str, detached: bool, mixing: bool
+) -> None:
     check_at_least("weight", weight)
     check_above("beta", beta)
     if not 0 <= least <= 1:
         raise ConfigError(message("least", least, "a number in [0, 1]"))
     check_choice("pairing", pairing, get_args(Pairing))
     check_choice("mean_over", mean_over, get_args(MeanOver))
+    if detached and not mixing:
+        todo = "No row would teach the encoder."
+        raise ConfigError(message("detach_originals", True, "False without mixing", todo))
 
 
 class CoreTuning(Objective):
@@ -313,7 +318,7 @@ class CoreTuning(Objective):
     ) -> None:
         super().__init__()
         check_above("temperature", temperature)
-        _check_options(weight, beta, least, pairing, mean_over)
+        _check_options(weight, beta, least, pairing, mean_over, detach_originals, mixing)
         self.weight, self.temperature, self.mixing = weight, temperature, mixing
         self.beta, self.least, self.focal = beta, least, focal
         self.pairing, self.mean_over, self.detach_originals = pairing, mean_over, detach_originals

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -77,8 +77,9 @@ def evaluate_run(
     console = Console()
     told: dict[str, Any] = {}
     if run.tuned:
-        found = measure_tuned(run, dataset, split, console)
-        rows, more = found.rows, {"confusion": _confusion(dataset, found.found, {"accuracy": found.predicted})}
+        found = measure_tuned(run, dataset, split, console, dataset if data is None else run.open())
+        answers = {"accuracy": found.predicted}
+        rows, more = found.rows, {"confusion": _confusion(run.head.classes or None, found.found, answers)}
         told = {"task": run.head.task, "pairs": found.pairs()}
     elif run.plugin.protocol is not None:
         rows, more = _by_protocol(run, dataset, split, quick, console), {"confusion": None}
@@ -86,7 +87,8 @@ def evaluate_run(
         rows, more = _by_features(run, dataset, split, quick, console)
     classes = None if dataset.classes is None else len(dataset.classes)
     path = out or run.path / f"evaluation-{split}.json"
-    facts = {**_facts(run, dataset, split, rows), "classes": classes, **more, **told}
+    named = str(run.sources) if data is None else data
+    facts = {**_facts(run, dataset, split, rows), "data": named, "classes": classes, **more, **told}
     write_text(path, json.dumps(facts, indent=2) + "\n")
     return Evaluation(rows, split, classes, path)
 
@@ -128,7 +130,7 @@ def _by_features(run: Run, dataset: Dataset, split: str, quick: bool, console: C
             if name == RAW and not quick:
                 rows[PCA] = _measure(_reduced(found), split, run, quick)
             if name == LEARNT:
-                more["confusion"] = _confusion(dataset, found[split], answers)
+                more["confusion"] = _confusion(dataset.classes, found[split], answers)
                 for embedded in found.values():
                     tell_damaged(console, embedded)
     return rows, more
@@ -180,15 +182,15 @@ def confusion_counts(true: Tensor, predicted: Tensor, classes: int) -> np.ndarra
     return counts
 
 
-def _confusion(dataset: Dataset, measured: Embedded, answers: dict[str, Tensor]) -> dict[str, Any] | None:
+def _confusion(classes: Sequence[str] | None, measured: Embedded, answers: dict[str, Tensor]) -> dict[str, Any] | None:
     """What the learnt encoder's probe, or head, took for what; None where there was none."""
     floating = any(predicted.is_floating_point() for predicted in answers.values())
-    if not answers or floating or measured.labels is None or dataset.classes is None:
+    if not answers or floating or measured.labels is None or classes is None:
         return None
     ((metric, predicted),) = answers.items()
     true = measured.labels[measured.labels >= 0]
-    counts = confusion_counts(true, predicted, len(dataset.classes))
-    return {"metric": metric, "classes": dataset.classes, "counts": counts.tolist()}
+    counts = confusion_counts(true, predicted, len(classes))
+    return {"metric": metric, "classes": classes, "counts": counts.tolist()}
 
 
 @torch.no_grad()

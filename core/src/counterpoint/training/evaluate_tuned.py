@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from counterpoint.errors import CounterpointError, DataError
+from counterpoint.errors import CounterpointError, DataError, message
 from counterpoint.evaluation.linear import linear_probe
 from counterpoint.evaluation.regression import l1_regression
 from counterpoint.nn.answers import NumberHead
@@ -20,6 +20,7 @@ from counterpoint.run import Run
 from counterpoint.training.answers import answered, known, measured, supervised
 from counterpoint.training.checkpoints import PLAIN
 from counterpoint.training.embedding import Embedded
+from counterpoint.training.head_files import Head
 from counterpoint.training.tables import bar, tell_damaged
 
 FROZEN, CONSTANT = "frozen + probe", "constant"
@@ -51,38 +52,65 @@ class TunedMeasures:
         return torch.stack([self.found.targets, self.predicted], dim=1)[rows].tolist()
 
 
-def measure_tuned(run: Run, dataset: Dataset, split: str, console: Console) -> TunedMeasures:
+def measure_tuned(run: Run, dataset: Dataset, split: str, console: Console, own: Dataset) -> TunedMeasures:
     """Measure a fine-tuned run and what it stands beside on the known samples of ``split``.
 
+    Args:
+        run: the run.
+        dataset: that it is measured on.
+        split: of ``dataset``.
+        console: for the progress.
+        own: the run's own data, from which probe and constant learn as it did.
+
     Raises:
-        DataError: none of its samples has a label or target.
+        DataError: none of its samples has a label or target, or it has classes that the head does not know.
     """
     task = run.head.task
     indices = known(dataset, dataset.splits()[split], task)
     if not len(indices):
-        raise DataError(f"--split {split}: none of its samples has a {'label' if task == 'classify' else 'target'}")
+        raise DataError(f"split {split!r}: none of its samples has a {'label' if task == 'classify' else 'target'}")
+    number = _numbers(run.head, dataset)
     with bar(console) as progress:
 
-        def features(of: Run, rows: np.ndarray, told: str) -> Embedded:
+        def features(of: Run, rows: np.ndarray, told: str, source: Dataset = dataset) -> Embedded:
             work = progress.add_task(told, total=len(rows))
-            return of.features(dataset, rows.tolist(), tick=lambda count: progress.update(work, advance=count))
+            found = of.features(source, rows.tolist(), tick=lambda count: progress.update(work, advance=count))
+            if source is own or number is None or found.labels is None:
+                return found
+            return replace(found, labels=number[found.labels])
 
         found = features(run, indices, "learnt")
         predicted = answered(run.head.module, found)
         rows = {"learnt": measured(predicted, found)}
-        plain = run.path / "plain"
+        plain = run.path / PLAIN
         if (plain / "run.json").is_file():
             beside = features(Run(plain), indices, PLAIN)
             rows[PLAIN] = measured(answered(Run(plain).head.module, beside), beside)
-        taught = _taught(run, dataset)
+        taught = _taught(run, own)
         frozen = _frozen(run, console)
         if frozen is not None:
-            train, held_out = (features(frozen, part, FROZEN) for part in (taught, indices))
+            train, held_out = features(frozen, taught, FROZEN, own), features(frozen, indices, FROZEN)
             rows[FROZEN] = measured(_probe(task, train, held_out), held_out)
-    constant = measured(_constant(task, dataset, taught, len(found.index)), found)
+    constant = measured(_constant(task, own, taught, len(found.index)), found)
     rows[CONSTANT] = {name: value for name, value in constant.items() if name != "scatter_ratio"}
     tell_damaged(console, found)
     return TunedMeasures(rows, predicted, found)
+
+
+def _numbers(head: Head, dataset: Dataset) -> Tensor | None:
+    """The head's number of each class of ``dataset``, by name; None where there are no names to go by.
+
+    Raises:
+        DataError: a class that the head does not know.
+    """
+    if head.task != "classify" or dataset.classes is None:
+        return None
+    known = {name: number for number, name in enumerate(head.classes)}
+    strange = [name for name in dataset.classes if name not in known]
+    if strange:
+        todo = "Measure it on data of the classes that it was taught."
+        raise DataError(message("classes of the data", ", ".join(strange), ", ".join(head.classes), todo))
+    return torch.tensor([known[name] for name in dataset.classes])
 
 
 def _taught(run: Run, dataset: Dataset) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 from jsonargparse import Namespace
@@ -10,9 +11,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from counterpoint.errors import ConfigError, Interrupted, nearest
+from counterpoint.methods.fit import takes
 from counterpoint.methods.registry import FINE_TUNING
 from counterpoint.run import Run
 from counterpoint.training import config as configs
+from counterpoint.training.answers import known
 from counterpoint.training.checkpoints import PLAIN, resume_command
 from counterpoint.training.encoder_files import read_config
 from counterpoint.training.evaluate import evaluate_run, show
@@ -44,6 +47,8 @@ def configured(run: str | Path, task: str | None, words: Sequence[str]) -> Names
         ConfigError: a setting that is not right.
         RunError: no run, or one that is not finished.
     """
+    if task is None:
+        raise ConfigError(f"--task is missing: {' or '.join(sorted(FINE_TUNING))}?")
     if task not in FINE_TUNING:
         raise ConfigError(f"--task {task}: classify or regress?{nearest(str(task), FINE_TUNING)}")
     start = Run(run)
@@ -55,7 +60,9 @@ def configured(run: str | Path, task: str | None, words: Sequence[str]) -> Names
         raise ConfigError(f"--data: {start.path} learnt from two sources, whose labels say which; name labelled data")
     settings = {"data": data, "start": str(start.path.resolve()), "out": f"{start.path}-{task}"}
     parts = {"encoder": described["encoder"], "views": described["views"]}
-    if data == start.config["data"] and start.config.get("dataset"):
+    own = start.config["data"]
+    same = data == own or (own is not None and Path(data).exists() and str(Path(data).resolve()) == own)
+    if same and start.config.get("dataset"):
         own = start.config["dataset"]
         options = {key: value for key, value in (own.get("init_args") or {}).items() if key != "source"}
         parts["dataset"] = {"class_path": own["class_path"], "init_args": options}
@@ -70,7 +77,7 @@ def spelt_out(words: Sequence[str]) -> list[str]:
     spelt, names = [], False  # whether the word is the name of an objective
     for word in words:
         if not word.startswith("--"):
-            spelt.append(OBJECTIVES.get(word, word) if names else word)
+            spelt.append(OBJECTIVES.get(word.lower().replace("_", "-"), word) if names else word)
             names = False
             continue
         key, equals, value = word[2:].partition("=")
@@ -78,7 +85,7 @@ def spelt_out(words: Sequence[str]) -> list[str]:
         names = first == "objective" and not dot
         if first == "compare" and not equals:
             equals, value = "=", "true"
-        value = OBJECTIVES.get(value, value) if names else value
+        value = OBJECTIVES.get(value.lower().replace("_", "-"), value) if names else value
         spelt.append(f"--{SHORT.get(first, first)}{dot}{rest}{equals}{value}")
     return spelt
 
@@ -101,7 +108,8 @@ def start(config: Namespace, *, overwrite: bool = False) -> Run:
 def resume(path: Path) -> Run:
     """Go on with the fine-tuning at ``path``, whatever part of it is not done."""
     run = Run(path)
-    if (path / "evaluation-test.json").is_file():
+    compared = not run.config.get("compare") or (path / PLAIN / "run.json").is_file()
+    if (path / "evaluation-test.json").is_file() and compared:
         Console().print(f"{escape(str(path))} is finished already; nothing to resume.", soft_wrap=True)
         return run
     return _finished(run if (path / "run.json").is_file() else resume_run(path))
@@ -115,7 +123,11 @@ def _finished(run: Run) -> Run:
         todo = f"Go on with: {resume_command(run.path)}"
         raise Interrupted(f"Stopped while the plain loss was trained for comparison. {todo}") from None
     if is_first_process():
-        show(evaluate_run(run))
+        dataset = run.open()
+        if len(known(dataset, dataset.splits()["test"], run.head.task)):
+            show(evaluate_run(run))
+        else:
+            Console().print("Not measured: no sample of the test split has a label or target.")
     return run
 
 
@@ -124,11 +136,22 @@ def _train_plain(run: Run) -> None:
     out = run.path / PLAIN
     if (out / "run.json").is_file():
         return
-    Console().print("[bold]For comparison: the plain loss, at equal steps[/]")
+    if is_first_process():
+        Console().print("[bold]For comparison: the plain loss, at equal steps[/]")
     if (out / "config.yaml").is_file():
         resume_run(out)
         return
     config = configs.parse(["--config", str(run.path / "config.yaml")])
     config.out, config.compare = str(out), False
-    config.method.init_args.objective = None
+    options = config.method.init_args
+    options.views = options.views or (2 if _compares(options.objective.class_path) else 1)  # as many views are seen
+    options.objective = None
+    if "weight" in options:
+        options.weight = None
     start_run(config)
+
+
+def _compares(objective: str) -> bool:
+    """Whether the objective of this class path compares views, so that the fine-tuning learnt from two."""
+    module, _, name = objective.rpartition(".")
+    return takes(getattr(import_module(module), name), "embeddings")

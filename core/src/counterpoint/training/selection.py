@@ -13,6 +13,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
 from counterpoint.errors import ConfigError, TrainingError, message, nearest
+from counterpoint.evaluation.table import smaller_is_better
 from counterpoint.training.encoder_files import load_weights, save_weights
 from counterpoint.training.monitors import Monitor
 
@@ -27,7 +28,7 @@ class Selection(Callback):
     Args:
         run: run directory.
         monitor: that looks.
-        metric: name without ``val/``; larger is better.
+        metric: name without ``val/``; the largest is best, of errors the smallest (`smaller_is_better`).
         patience: looks; None: train to the end.
 
     Attributes:
@@ -74,7 +75,8 @@ class Selection(Callback):
 
     def _judge(self, trainer: Trainer, kept: nn.Module) -> None:
         value = self._find("val")
-        if not math.isfinite(value) or (self.best and value <= self.best["value"]):
+        sign = -1 if smaller_is_better(self.metric) else 1
+        if not math.isfinite(value) or (self.best and sign * value <= sign * self.best["value"]):
             self._stale += 1
             return
         try:

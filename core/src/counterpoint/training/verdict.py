@@ -17,6 +17,7 @@ from typing import Any, Literal
 import yaml
 
 from counterpoint.errors import RunError, message
+from counterpoint.evaluation.table import smaller_is_better
 from counterpoint.training._remedies import advice
 from counterpoint.training._tables import read_metrics, stages_of
 from counterpoint.training.volatility import volatility
@@ -242,9 +243,12 @@ def _measured(n: dict[str, float], select: str | None) -> Found:
     if "selected" not in n:
         return None
     text = f"{select} {n['selected']:.4f} on val, untrained {n['untrained selected']:.4f}"
-    if n["selected"] > BETTER * n["untrained selected"]:
+    now, before = n["selected"], n["untrained selected"]
+    if select is not None and smaller_is_better(select):
+        now, before = before, now
+    if now > BETTER * before:
         return "healthy", f"Healthy: {text}; {_healthy(n).removeprefix('Healthy: ')}"
-    if n["selected"] <= n["untrained selected"] and n["step"] >= EARLY_CHANCE:
+    if now <= before and n["step"] >= EARLY_CHANCE:
         return "not better than untrained", f"Not better than untrained: {text}."
     return None
 
