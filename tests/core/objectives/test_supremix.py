@@ -343,3 +343,36 @@ def test_it_orders_real_digits_by_their_number() -> None:
             return torch.corrcoef(torch.stack([apart.flatten(), distance.flatten()]))[0, 1].item()
 
     assert correlation(trained=True) > 0.5 > 0.3 > correlation(trained=False)
+
+
+def test_the_anchors_share_is_drawn_from_beta_with_a_mean_of_a_fifth() -> None:
+    """Whoever draws the other parent's share instead gets mixtures that are nearly the anchor itself."""
+    rows, drawn = draw(1, 16), []
+    for seed in range(30):
+        torch.manual_seed(seed)
+        drawn.append(sup_re_mix_loss(rows, targets=torch.arange(16.0) // 2, temperature=T, mix_positives=False).loss)
+    generator = torch.Generator().manual_seed(0)
+
+    def mean(a: float, b: float) -> Tensor:
+        x, y = (torch._standard_gamma(torch.full((30, 16, 16), n, dtype=torch.float64), generator) for n in (a, b))
+        own = x / (x + y)
+        words = {"targets": torch.arange(16.0) // 2, "temperature": T, "mix_positives": False}
+        return torch.stack([sup_re_mix_loss(rows, **words, shares=one).loss for one in own]).mean()
+
+    wanted, other = mean(2.0, 8.0), mean(8.0, 2.0)
+    found = torch.stack(drawn).mean()
+    assert abs(found - wanted) < 0.1 * abs(wanted - other)
+
+
+def test_a_draw_of_triples_stands_for_all_of_them() -> None:
+    rows, targets = draw(1, 24), torch.arange(24.0)
+    words: dict[str, Any] = {"targets": targets, "temperature": T, "mix_negatives": False, "window": 9.0}
+    every = sup_re_mix_loss(rows, **words, max_triples=0)
+    for most in (8, 30):
+        found = []
+        for seed in range(40):
+            torch.manual_seed(seed)
+            found.append(sup_re_mix_loss(rows, **words, max_triples=most).loss)
+        torch.testing.assert_close(torch.stack(found).mean(), every.loss, rtol=3e-3, atol=0)
+    without = sup_re_mix_loss(rows, **{**words, "mix_positives": False, "targets": targets // 2}).loss
+    assert (without - every.loss).abs() > 0.1 * every.loss
