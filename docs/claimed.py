@@ -180,11 +180,12 @@ def separated() -> str:
     if not arms:
         return ABSENT
     keys = list(next(iter(arms.values()))["balanced accuracy"])
-    rows = [
-        [name, *(spread(one["balanced accuracy"][k]) for k in keys), _plain(one["delta_tot"])]
-        for name, one in arms.items()
-    ]
-    return table(["encoders", *keys, "distance from the ideal"], rows)
+    rows = []
+    for name, one in arms.items():
+        norms = [[norm[part] for norm in one["salient norm"] if norm] for part in ("background", "target")]
+        lengths = " / ".join(_plain(values) for values in norms if values)
+        rows.append([name, *(spread(one["balanced accuracy"][k]) for k in keys), _plain(one["delta_tot"]), lengths])
+    return table(["encoders", *keys, "distance from the ideal", "salient norm, background / target"], rows)
 
 
 def batches() -> str:
