@@ -87,8 +87,7 @@ def evaluate_run(
         rows, more = _by_features(run, dataset, split, quick, console)
     classes = None if dataset.classes is None else len(dataset.classes)
     path = out or run.path / f"evaluation-{split}.json"
-    named = str(run.sources) if data is None else data
-    facts = {**_facts(run, dataset, split, rows), "data": named, "classes": classes, **more, **told}
+    facts = {**_facts(run, dataset, data, split, rows), "classes": classes, **more, **told}
     write_text(path, json.dumps(facts, indent=2) + "\n")
     return Evaluation(rows, split, classes, path)
 
@@ -208,11 +207,13 @@ def _two_views(encode: Encode, run: Run, dataset: Dataset, indices: np.ndarray) 
     return (torch.cat([a for a, _ in pairs]), torch.cat([b for _, b in pairs])) if pairs else None
 
 
-def _facts(run: Run, dataset: Dataset, split: str, rows: dict[str, dict[str, float]]) -> dict[str, Any]:
+def _facts(
+    run: Run, dataset: Dataset, data: str | None, split: str, rows: dict[str, dict[str, float]]
+) -> dict[str, Any]:
     return {
         "run": run.path.name,
         "recipe": run.config["recipe"],
-        "data": str(run.sources),
+        "data": str(run.sources) if data is None else data,
         "digest": dataset.digest(),
         "split": split,
         "seed": run.config["seed"],
