@@ -42,6 +42,11 @@ def test_a_bounded_number_of_steps(lab: Any, toy: Any) -> None:
     assert "chance" not in lines[0]
 
 
+def test_a_training_of_a_few_steps_has_a_speed(lab: Any, toy: Any) -> None:
+    line = shown(lab, toy(), max_epochs=-1, max_steps=3)
+    assert re.search(r"· ([\d,]+) samples/s", line)[1] != "0"  # type: ignore[index]
+
+
 def test_bars_at_a_terminal(lab: Any, toy: Any) -> None:
     text = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", shown(lab, toy(), terminal=True))
     assert "20/20" in text and "epoch 2/2" in text and "10/10" in text

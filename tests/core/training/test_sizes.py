@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 import toy
 from counterpoint.errors import DataError
 from counterpoint.methods import BYOL, MoCo, SimCLR
+from counterpoint.methods.finetune import Classify
 from counterpoint.objectives import DCL, InfoNCE
 from counterpoint.parts import Encoder
 from counterpoint.training import sizes
@@ -158,6 +160,17 @@ def test_measured_on_sound_samples_only() -> None:
     assert whole.activation == pytest.approx(holes.activation, rel=0.01)
     with pytest.raises(DataError, match=r"None of the 40 training samples can be read. The first: digit-0"):
         measured(toy.Digits("digits", count=40, damaged=1))
+
+
+def test_views_that_are_not_learnt_from_do_not_count() -> None:
+    dataset = toy.Digits("digits", count=40)
+    asked: dict[str, Any] = {"per_rank": 16, "ranks": 1, "micro_batch": None, "device": CPU}
+    one, two = (
+        measure_sizes(Classify(toy.DigitNet(), views=views), toy.NoisyShifts(), dataset, np.arange(40), **asked)
+        for views in (1, 2)
+    )
+    assert (one.views, two.views) == (1, 2)
+    assert one.activation == pytest.approx(two.activation / 2, rel=0.05)
 
 
 def test_processes_share_the_machines_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -321,6 +322,19 @@ def test_the_others_hear_that_the_first_process_could_not_cluster(
     monkeypatch.setattr(stages_module, "is_first_process", lambda: False)
     with pytest.raises(RunError, match=r"could not make .*: DataError: no sample can be read"):
         stages_module._stage(*arguments, fit, False)
+
+
+def test_a_failure_of_an_earlier_attempt_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / stages_module.FAILED).write_text("DataError: no sample can be read")
+    naps: list[float] = []
+
+    def written(seconds: float) -> None:
+        naps.append(seconds)
+        write_cells(tmp_path / stages_module.CELLS, np.arange(4), {"cell": np.arange(4) % 2})
+
+    monkeypatch.setattr(time, "sleep", written)
+    stages_module._wait(tmp_path, stages_module._stamp(tmp_path))
+    assert len(naps) == 1
 
 
 def test_what_is_not_clustered_is_not_encoded() -> None:

@@ -133,6 +133,10 @@ class Method(lightning.LightningModule, ABC):
             indices: ``(N,)`` positions of those that are trained on.
         """
 
+    def used(self, views: list[View]) -> list[View]:
+        """Those of a sample's views that the method learns from. Override where it leaves some out."""
+        return views
+
     @property
     def kept(self) -> nn.Module:
         """What a run keeps of its best epoch: the encoder; override where a head is of use as well."""

@@ -67,8 +67,7 @@ class FineTune(Method):
         if views is not None and views < 1:
             raise ConfigError(message(f"{name}: views", views, "a whole number from 1"))
         self.objective, self.head_warmup = objective, head_warmup
-        self.compares = objective is not None and takes(objective, "embeddings")
-        self.views = views or (2 if self.compares else 1)
+        self.views = views or views_wanted(objective)
         if objective is not None:
             require(self, objective)
             make = projector or partial(Projector, hidden_dim=256, norm=False)
@@ -91,11 +90,19 @@ class FineTune(Method):
     def features(self, views: list[View]) -> list[Tensor]:
         """``(B, dim)`` of the first global views, with gradients to the encoder where it learns."""
         self.encoder.train(self.training and not self.alone)
+        return self.pooled(self.used(views))
+
+    def used(self, views: list[View]) -> list[View]:
+        """The first global ones, as many as were asked for.
+
+        Raises:
+            ConfigError: there are not so many.
+        """
         chosen = [view for view in views if view.role == "global"][: self.views]
         if len(chosen) < self.views:
             todo = "The views make so many of a sample; see --views --help."
             raise ConfigError(message(f"{type(self).__name__}: views", self.views, f"at most {len(chosen)}", todo))
-        return self.pooled(chosen)
+        return chosen
 
     def after_backward(self) -> None:
         """Leave the encoder alone while the head learns."""
@@ -131,6 +138,9 @@ class Classify(FineTune):
         views: see `FineTune`.
         projector: see `FineTune`.
 
+    Attributes:
+        whole: whether the objective's loss is the whole loss.
+
     Raises:
         ConfigError: an objective that takes no labels, or a number out of its range.
     """
@@ -152,15 +162,15 @@ class Classify(FineTune):
         super().__init__(encoder, objective, head_warmup, views, projector)
         if labels_per_class is not None and labels_per_class < 1:
             raise ConfigError(message("Classify: labels_per_class", labels_per_class, "a whole number from 1"))
-        whole = objective is not None and takes(objective, "classify")
-        if weight is not None and (objective is None or whole):
-            todo = "The weight of what it brings itself is --objective.weight." if whole else "Name an objective."
+        self.whole = objective is not None and takes(objective, "classify")
+        if weight is not None and (objective is None or self.whole):
+            todo = "The weight of what it brings itself is --objective.weight." if self.whole else "Name an objective."
             allowed = "None, as nothing stands beside the cross-entropy"
             raise ConfigError(message("Classify: weight", weight, allowed, todo))
         if weight is not None and not 0 <= weight < math.inf:
             raise ConfigError(message("Classify: weight", weight, "a number from 0"))
         self.weight, self.labels_per_class = 1.0 if weight is None else weight, labels_per_class
-        if whole and getattr(objective, "weight", 1) == 0:
+        if self.whole and getattr(objective, "weight", 1) == 0:
             self.projector.requires_grad_(False)  # nothing asks for it: processes would wait for its gradient
 
     def prepare(self, dataset: Dataset, indices: np.ndarray) -> None:
@@ -180,7 +190,7 @@ class Classify(FineTune):
         """Loss over the views; rows of unknown label do not count."""
         features, labels = self.features(views), _needed(batch.label, "label")
         joined, wanted = torch.cat(features), labels.repeat(len(features))
-        if self.objective is not None and takes(self.objective, "classify"):
+        if self.objective is not None and self.whole:
             result = self.objective(joined, wanted, classify=self.head, project=self.projector)
             chance = self.objective.chance(len(features) * self.global_rows(batch))
             return Step(result.loss, result.parts, chance=chance)
@@ -275,6 +285,11 @@ class Regress(FineTune):
         known = wanted.isfinite()
         answers = self.head.standardised(torch.cat(features)).float()
         return Step(_LOSSES[self.loss](answers[known], wanted[known]), chance=self.chance)
+
+
+def views_wanted(objective: Objective | type[Objective] | None) -> int:
+    """Views of each sample to learn from where nothing else is said: two where an objective compares them, else one."""
+    return 2 if objective is not None and takes(objective, "embeddings") else 1
 
 
 _LOSSES = {"l1": F.l1_loss, "mse": F.mse_loss}

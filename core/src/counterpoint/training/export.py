@@ -7,7 +7,7 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module, metadata
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from counterpoint.methods.base import Method
 from counterpoint.parts import Dataset, Encoder
 from counterpoint.plugin import Plugin
 from counterpoint.training.encoder_files import COMPOSED, object_in, registered, save_encoder
+from counterpoint.training.hints import load
 from counterpoint.training.recipes import find_recipe
 from counterpoint.training.sources import Sources
 
@@ -60,8 +61,7 @@ def described(config: Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {"plugin": plugin.name}
     for kind, key in (("encoders", "encoder"), ("views", "views")):
         found[key] = _described_part(plugin, kind, config[key].as_dict())
-    module, _, name = config.method.class_path.rpartition(".")
-    method: type[Method] = getattr(import_module(module), name)
+    method: type[Method] = load(config.method.class_path)
     found["encoder"] = method.saved(found["encoder"], config.method.as_dict().get("init_args", {}))
     return found
 

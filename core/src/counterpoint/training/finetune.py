@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 
 from jsonargparse import Namespace
@@ -11,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from counterpoint.errors import ConfigError, Interrupted, nearest
-from counterpoint.methods.fit import takes
+from counterpoint.methods.finetune import views_wanted
 from counterpoint.methods.registry import FINE_TUNING
 from counterpoint.run import Run
 from counterpoint.training import config as configs
@@ -20,6 +19,7 @@ from counterpoint.training.checkpoints import PLAIN, resume_command
 from counterpoint.training.encoder_files import read_config
 from counterpoint.training.evaluate import evaluate_run, show
 from counterpoint.training.export import is_first_process
+from counterpoint.training.hints import load
 from counterpoint.training.pretrain import resume_run, start_run
 
 OBJECTIVES = {"plain": "null", "core-tuning": "CoreTuning", "supremix": "SupReMix"}
@@ -144,14 +144,8 @@ def _train_plain(run: Run) -> None:
     config = configs.parse(["--config", str(run.path / "config.yaml")])
     config.out, config.compare = str(out), False
     options = config.method.init_args
-    options.views = options.views or (2 if _compares(options.objective.class_path) else 1)  # as many views are seen
+    options.views = options.views or views_wanted(load(options.objective.class_path))  # as many views are seen
     options.objective = None
     if "weight" in options:
         options.weight = None
     start_run(config)
-
-
-def _compares(objective: str) -> bool:
-    """Whether the objective of this class path compares views, so that the fine-tuning learnt from two."""
-    module, _, name = objective.rpartition(".")
-    return takes(getattr(import_module(module), name), "embeddings")

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from jsonargparse import ArgumentParser
 from torch import nn
@@ -41,9 +42,14 @@ def explain(text: str, parser: ArgumentParser, bases: Iterable[type]) -> str:
     return text
 
 
-def _parameters(class_path: str) -> list[str]:
+def load(class_path: str) -> Any:
+    """The class of a class path, as configurations have it."""
     module, _, name = class_path.rpartition(".")
-    signature = inspect.signature(getattr(importlib.import_module(module), name))
+    return getattr(importlib.import_module(module), name)
+
+
+def _parameters(class_path: str) -> list[str]:
+    signature = inspect.signature(load(class_path))
     return [p for p in signature.parameters if p not in ("self", "encoder")]
 
 

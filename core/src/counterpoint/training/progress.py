@@ -77,6 +77,8 @@ class Progress(Callback):
         """Show the epoch's kNN; where there is no terminal, print the epoch's line."""
         if not self._shown(trainer):
             return
+        if self._rate == 0 and self._samples:  # a training that ended within its first look
+            self._count(time.monotonic())
         text = self._text(trainer, pl_module)
         if self._bars is not None:
             self._bars.update(self._total, said=text)

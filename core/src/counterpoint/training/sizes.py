@@ -84,7 +84,7 @@ def measure_sizes(
     Raises:
         DataError: no sample at all can be read.
     """
-    made = views(_probe(dataset, indices), torch.Generator().manual_seed(0))
+    made = method.used(views(_probe(dataset, indices), torch.Generator().manual_seed(0)))
     activation = activation_bytes(method.encoder, made)
     free = free_memory(device)
     share = free if device.type == "cuda" else free // ranks  # processes on one machine share its memory

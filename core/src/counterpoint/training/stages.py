@@ -44,8 +44,6 @@ from counterpoint.types import View
 CELLS = "cells.parquet"
 FAILED = "cells.failed"
 """Says why there are no cells, to the processes that wait for them."""
-BEGAN = time.time()
-"""A failure from before this process is one that is being mended."""
 MINI_BATCH = 1_000_000
 """Rows of a step of k-means, as in the released script."""
 Fit = Callable[[Namespace, "Path | None"], Run]
@@ -73,12 +71,13 @@ def fit_stages(config: Namespace, fit: Fit, *, resumed: bool) -> Run:
     if stages.modality is not None and stages.modality not in modalities:
         raise ConfigError(message("stages.modality", repr(stages.modality), ", ".join(modalities)))
     paths = [out / STAGES / str(number) for number in range(stages.count)]
+    mended = {path: _stamp(path) for path in paths}
     if is_first_process():
         write_text(out / CONFIG, configs.dump(config))
     try:
         for number, path in enumerate(paths):
             if not (resumed and (path / "run.json").is_file()):
-                _stage(config, stages, number, path, fit, resumed)
+                _stage(config, stages, number, path, fit, resumed, mended[path])
     except KeyboardInterrupt:
         raise Interrupted(f"Stopped between two stages. Go on with: {resume_command(out)}") from None
     finally:
@@ -89,21 +88,34 @@ def fit_stages(config: Namespace, fit: Fit, *, resumed: bool) -> Run:
     return Run(out)
 
 
-def _stage(config: Namespace, stages: Stages, number: int, path: Path, fit: Fit, resumed: bool) -> None:
-    cells = path / CELLS
+def _stage(
+    config: Namespace, stages: Stages, number: int, path: Path, fit: Fit, resumed: bool, mended: int | None = None
+) -> None:
+    """Cluster, or wait for who does, and train; ``mended`` is the stamp of a failure from an earlier attempt."""
     if is_first_process():
         Console().print(f"[bold]Stage {number}[/] ({number + 1} of {stages.count})", soft_wrap=True)
-        if number and not (resumed and cells.is_file()):
+        if number and not (resumed and (path / CELLS).is_file()):
             _clustered(config, stages, number, path)
-    while number and not cells.is_file():
-        # Until the first process has written it: before a stage there is no process group to wait in.
-        failed = path / FAILED
-        if failed.is_file() and failed.stat().st_mtime > BEGAN:
-            raise RunError(f"The first process could not make {cells}: {failed.read_text(encoding='utf-8')}")
-        time.sleep(1)
+    if number:
+        _wait(path, mended)
     checkpoint = path / LAST
     goes_on = resumed and checkpoint.is_file()
     fit(_configured(config, stages, number, path, goes_on), checkpoint if goes_on else None)
+
+
+def _wait(path: Path, mended: int | None) -> None:
+    """Until the first process has written the cells: before a stage there is no process group to wait in."""
+    while not (path / CELLS).is_file():
+        if _stamp(path) not in (None, mended):
+            why = (path / FAILED).read_text(encoding="utf-8")
+            raise RunError(f"The first process could not make {path / CELLS}: {why}")
+        time.sleep(1)
+
+
+def _stamp(path: Path) -> int | None:
+    """Tells one failure of a stage from another, whatever the clock says; None: there is none."""
+    failed = path / FAILED
+    return failed.stat().st_mtime_ns if failed.is_file() else None
 
 
 def _configured(config: Namespace, stages: Stages, number: int, path: Path, goes_on: bool) -> Namespace:
