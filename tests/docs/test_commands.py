@@ -9,7 +9,7 @@ import pytest
 
 import benchmarks
 import commands
-from counterpoint._arguments import build_parser
+from counterpoint.arguments import build_parser
 from counterpoint.training.settings import Optimization, Settings
 
 pytestmark = pytest.mark.unit

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from counterpoint._arguments import build_parser
+from counterpoint.arguments import build_parser
 from counterpoint.errors import CounterpointError, Interrupted
 from counterpoint.training.settings import default_threads
 

@@ -56,7 +56,8 @@ class Stages:
 
     Args:
         count: encoders that are trained one after the other; 1: plain training.
-        clusters: of each clustering (k-means). Two to eight for small data: cells are up to clusters^stages.
+        clusters: of each clustering (k-means). Two to eight for small data: a stage has up to
+            clusters^(stages before it) cells.
         cells: intersection: a cell is what all earlier clusterings put together (the paper); latest: only the newest
             one (the released script).
         init: what a further stage begins with. fresh: other random weights; base: those that the first began with;

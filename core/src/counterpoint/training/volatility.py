@@ -13,7 +13,7 @@ WINDOW = 10
 def volatility(points: Sequence[tuple[int, float]], window: int = WINDOW) -> list[tuple[int, float]]:
     """How much a mean score jumps from one look to the next: root mean square of its last ``window`` changes.
 
-    A key encoder that moves too fast makes negatives restless, one that moves too slowly positives.
+    A key encoder that moves too fast makes negatives restless.
 
     Args:
         points: ``(step, mean score)``, as `read_metrics` gives them.

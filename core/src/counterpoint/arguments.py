@@ -117,7 +117,7 @@ def _compare(parser: Parser) -> None:
 
 def _embed(parser: Parser) -> None:
     _run(parser)
-    _table(parser, "Parquet file: name, index, label, embedding")
+    _table(parser, "Parquet file: name, index, label and target (where there are any), embedding")
 
 
 def _predict(parser: Parser) -> None:
@@ -167,6 +167,8 @@ def _finetune(parser: Parser) -> None:
     objective = "plain (cross-entropy; absolute error), core-tuning, supremix, or any that takes labels or targets"
     parser.add_argument("--objective", help=f"{objective} (default: plain)")
     parser.add_argument("--compare", action="store_true", help="train the plain loss too, at equal steps; show both")
+    parser.add_argument("--weight", help="classify: of an objective beside the cross-entropy (default: 1)")
+    parser.add_argument("--loss", help="regress: l1 or mse, without an objective (default: l1)")
     parser.add_argument("--epochs", help="passes over the labelled training samples (default: 30)")
     parser.add_argument("--lr", help="peak learning rate (default: 0.001)")
     parser.add_argument("--head-warmup", help="share of the steps in which the head learns alone (default: 0.1)")
