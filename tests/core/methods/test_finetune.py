@@ -170,3 +170,19 @@ def test_what_is_refused() -> None:
     batch.label = None
     with pytest.raises(DataError, match=r"batch.label: found None"):
         method(views, batch)
+
+
+@pytest.mark.parametrize("objective", [None, SupCon()])
+def test_a_batch_that_says_nothing_is_named(objective: SupCon | None) -> None:
+    batch, views = material()
+    method = tuned(Classify, objective=objective, head_warmup=0.0)
+    batch.label = torch.full_like(batch.label, -1)
+    with pytest.raises(DataError, match=r"batch.label: found no known label; allowed: one at least"):
+        method(views, batch)
+    batch.label = torch.full_like(batch.label, 12)
+    with pytest.raises(DataError, match=r"batch.label: found 12; allowed: 0 to 9, the head's classes"):
+        method(views, batch)
+    batch.target = torch.full((len(batch),), math.nan)
+    if objective is None:
+        with pytest.raises(DataError, match=r"batch.target: found no known target; allowed: one at least"):
+            tuned(Regress, head_warmup=0.0)(views, batch)

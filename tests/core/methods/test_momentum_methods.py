@@ -215,6 +215,15 @@ def test_mocov3_is_the_formula() -> None:
     torch.testing.assert_close(method(views, batch).loss, (terms[0] + terms[1]) / 2)
 
 
+def test_mocov3s_keys_ask_nothing_whatever_the_objective() -> None:
+    losses = []
+    for objective in (None, InfoNCE(temperature=TEMPERATURE)):
+        torch.manual_seed(0)
+        method = MoCoV3(Net(), objective, HEAD, lambda dim: nn.Linear(dim, dim))
+        losses.append(method(*material()).loss)
+    assert torch.equal(*losses)
+
+
 def test_byol_is_the_formula() -> None:
     torch.manual_seed(0)
     method = BYOL(Net(), projector=HEAD, predictor=lambda dim: nn.Linear(dim, dim))

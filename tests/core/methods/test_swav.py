@@ -178,11 +178,13 @@ def test_settings_are_checked() -> None:
         make(objective=NTXent())
 
 
-def test_an_untrained_swavs_loss_is_near_its_chance_level() -> None:
+def test_a_constant_encoders_loss_is_at_chance() -> None:
     method = make(prototypes=4)
+    for parameter in method.projector.parameters():
+        parameter.data.zero_()
     step = method(*material())
-    assert step.chance == pytest.approx(1.386, abs=1e-3)
-    assert 1 <= float(step.parts["code_perplexity"]) <= 4
+    assert float(step.loss) == pytest.approx(step.chance) == pytest.approx(math.log(4))
+    assert float(step.parts["code_perplexity"]) == pytest.approx(4)
 
 
 @pytest.mark.parametrize(

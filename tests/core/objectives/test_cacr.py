@@ -307,7 +307,7 @@ def test_refusals() -> None:
     refused(ConfigError, "t_neg: found infinity; allowed: a finite number", z, t_neg=math.inf)
     refused(ConfigError, "t_pos: found -1", z, t_pos=-1)
     refused(ConfigError, "t_cost: found 0", z, t_cost=0)
-    refused(ConfigError, "cost: found 'cosine'; allowed: 'euclidean', 'rbf' or 'info_nce'", z, cost="cosine")
+    refused(ConfigError, "cost: found 'cosine'; allowed: 'euclidean' or 'rbf' or 'info_nce'", z, cost="cosine")
     refused(ConfigError, "t_neg: found 0; allowed: a number above 0", z, cost="info_nce", t_neg=0)
     refused(ConfigError, "debias: found 1", z, debias=1)
     refused(ConfigError, "debias: found 0.1 with cost='rbf'; allowed: 0 there", z, debias=0.1, cost="rbf")

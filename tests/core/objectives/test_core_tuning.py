@@ -327,3 +327,69 @@ def test_it_learns_classes_and_draws_each_together() -> None:
     accuracy, scatter = trained(weight=1.0)
     assert accuracy > 0.9
     assert scatter < trained(weight=0.0, mixing=False)[1]
+
+
+def test_the_module_hands_on_its_settings() -> None:
+    words: dict[str, Any] = {
+        "weight": 0.7,
+        "temperature": 0.3,
+        "beta": 0.4,
+        "least": 0.5,
+        "focal": False,
+        "pairing": "released",
+        "mean_over": "candidates",
+        "detach_originals": True,
+    }
+    h, found = draw(), []
+    for call in (CoreTuning(**words), partial(core_tuning_loss, **words)):
+        torch.manual_seed(0)
+        loss = call(h, LABELS, classify=classify, project=project).loss
+        found.append((loss.detach(), torch.autograd.grad(loss, h)[0]))
+    torch.testing.assert_close(*found, rtol=0, atol=0)
+
+
+def test_mixtures_of_two_classes_are_nobodys_positives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the released pairing: rows 7 to 13 are hard positives, mixed of two classes here."""
+    seen: list[Tensor] = []
+    terms = WeightedContrast._terms
+
+    def noted(self: WeightedContrast, *inputs: Any) -> Any:
+        seen.append(self.classes)
+        return terms(self, *inputs)
+
+    monkeypatch.setattr(WeightedContrast, "_terms", noted)
+    core_tuning_loss(draw(), LABELS, classify, project, temperature=T, pairing="released", draws=draws())
+    classes = seen[0]
+    mixed = classes[7:14][torch.tensor(mined(draw().detach(), LABELS)[0]) != torch.arange(7)]
+    assert len(mixed) == 5 and all(int((classes == one).sum()) == 1 for one in mixed)
+
+
+@pytest.mark.parametrize(
+    ("heads", "told"),
+    [
+        ((lambda rows: rows[:, 0], project), r"classify: found output of shape \(21,\); allowed: \(21, width\)"),
+        ((classify, lambda rows: rows[:3]), r"project: found output of shape \(3, 5\); allowed: \(21, width\)"),
+    ],
+)
+def test_a_head_that_loses_rows_is_named(heads: Any, told: str) -> None:
+    with pytest.raises(ShapeError, match=told):
+        core_tuning_loss(draw(), LABELS, *heads)
+
+
+@pytest.mark.parametrize(
+    ("partner", "told"),
+    [
+        (torch.full((7,), 9), "draws.partner: found 9; allowed: 0 to 6"),
+        (torch.ones(7), r"draws.partner: found torch.float32 \(7,\); allowed: int64 \(7,\)"),
+        (torch.zeros(3, dtype=torch.int64), r"draws.partner: found \(3,\); allowed: \(7,\)"),
+    ],
+)
+def test_draws_that_do_not_fit_are_named(partner: Tensor, told: str) -> None:
+    with pytest.raises(ShapeError, match=told):
+        core_tuning_loss(draw(), LABELS, classify, draws=draws()._replace(partner=partner))
+
+
+def test_of_one_sample_there_is_no_chance_level() -> None:
+    objective = CoreTuning(mixing=False)
+    objective(draw(), LABELS, classify=classify)
+    assert objective.chance(1) is None and objective.chance(2) is not None

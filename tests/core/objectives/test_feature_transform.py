@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,6 +17,7 @@ from counterpoint.errors import ConfigError, ShapeError
 from counterpoint.methods import MoCo, SimCLR
 from counterpoint.objectives import FeatureTransform, feature_transform_loss, info_nce_loss, mixing
 from counterpoint.objectives import feature_transform as module
+from counterpoint.objectives.base import Parts
 from counterpoint.objectives.feature_transform import Moves, weights
 from learners import Net, Training, knn
 
@@ -166,17 +170,65 @@ def test_weights_by_granularity() -> None:
         assert abs(found.mean() - 0.5) < 0.03 and abs(found.var() - 0.05) < 0.01
 
 
-def test_normalised_rows_are_of_length_one_and_no_easier() -> None:
-    query, key, queue = unit(8, 0), unit(8, 1), unit(30, 2)
-    parts = loss((query, key), negatives=queue, normalize=True).parts
-    assert parts["positive_transformed"] <= parts["positive"]
+def test_normalised_mixtures_are_the_formula(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "weights", lambda kind, alpha, like: torch.tensor(0.3, dtype=like.dtype))
+    monkeypatch.setattr(torch, "randperm", lambda size, device=None: torch.arange(size).roll(1))
+    query, key, queue = rows(6, 0).requires_grad_(), rows(6, 1), unit(20, 2)
+    ours = loss((query, key), negatives=queue, normalize=True).loss
+    q, k = F.normalize(query, dim=1), F.normalize(key, dim=1)
+    moved, other = (F.normalize(1.3 * a - 0.3 * b, dim=1) for a, b in ((q, k), (k, q)))
+    mixed = F.normalize(0.3 * queue + 0.7 * queue.roll(1, 0), dim=1)
+    logits = torch.cat([(moved * other).sum(1, keepdim=True), moved @ mixed.t()], 1) / T
+    expected = F.cross_entropy(logits, torch.zeros(6, dtype=torch.int64))
+    torch.testing.assert_close(ours, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(found, query)[0] for found in (ours, expected)))
 
 
-def test_a_batch_of_two_keeps_its_negatives() -> None:
-    views = [rows(2, s).requires_grad_() for s in range(2)]
-    result = loss(views)
-    result.loss.backward()
-    assert result.loss > 0 and views[0].grad.any()
+@pytest.mark.parametrize("granularity", ["step", "sample", "dim"])
+def test_views_that_agree_are_left_where_they_are(granularity: module.Granularity) -> None:
+    query, queue = rows(6, 0), unit(20, 2)
+    plain = info_nce_loss((query, query), negatives=queue, temperature=T, symmetric=False, in_batch=False).loss
+    moved = loss((query, 3 * query), negatives=queue, extrapolate=granularity, interpolate=None).loss
+    torch.testing.assert_close(moved, plain)
+
+
+@pytest.mark.parametrize("ids", [[0, 1], [0, 0, 1], [0, 0, 0, 1], [0, 0, 1, 1]])
+def test_an_anchor_that_has_a_negative_keeps_one(ids: list[int]) -> None:
+    """Where every mixture holds something of its own, it is compared with the rows themselves."""
+    views = [rows(len(ids), seed).requires_grad_() for seed in range(2)]
+    for seed in range(20):
+        torch.manual_seed(seed)
+        found = feature_transform_loss(views, torch.tensor(ids), temperature=T, extrapolate=None).loss
+        for gradient in torch.autograd.grad(found, views):
+            assert gradient.abs().sum(1).min() > 0
+    torch.manual_seed(2)
+    assert torch.autograd.gradcheck(lambda *v: loss(v, torch.tensor(ids)).loss, views)
+
+
+def test_chance_leaves_out_the_mixture_of_the_anchors_own_sample() -> None:
+    for interpolate, candidates in (("step", 7), (None, 8)):
+        objective = FeatureTransform(T, interpolate=interpolate)  # type: ignore[arg-type]
+        assert objective.chance(8) == pytest.approx(math.log(candidates))
+    queued = FeatureTransform(T)
+    queued((rows(6, 0), rows(6, 1)), negatives=rows(40, 2))
+    assert queued.chance(6) == pytest.approx(math.log(41))
+
+
+def test_the_module_hands_on_its_settings() -> None:
+    words: dict[str, Any] = {
+        "extrapolate": "sample",
+        "interpolate": "dim",
+        "extrapolate_alpha": 0.7,
+        "interpolate_alpha": 0.9,
+        "normalize": True,
+    }
+    query, queue = rows(6, 0).requires_grad_(), unit(20, 2)
+    found = []
+    for call in (FeatureTransform(T, **words), partial(feature_transform_loss, temperature=T, **words)):
+        torch.manual_seed(0)
+        value = call((query, rows(6, 1)), negatives=queue).loss
+        found.append((value.detach(), torch.autograd.grad(value, query)[0]))
+    torch.testing.assert_close(*found, rtol=0, atol=0)
 
 
 def test_zero_rows_half_precision_and_nan() -> None:
@@ -195,7 +247,7 @@ def test_zero_rows_half_precision_and_nan() -> None:
 
 
 def test_wrong_settings_are_named() -> None:
-    with pytest.raises(ConfigError, match=r"extrapolate: found 'row'; allowed: 'step', 'sample', 'dim' or None"):
+    with pytest.raises(ConfigError, match=r"extrapolate: found 'row'; allowed: 'step' or 'sample' or 'dim' or None"):
         FeatureTransform(extrapolate="row")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="interpolate_alpha: found 0; allowed: a number above 0"):
         Moves("step", "step", 1.0, 0, False)
@@ -234,10 +286,21 @@ def test_the_variance_of_one_negative_is_none() -> None:
     assert parts["negative_variance"] == parts["negative_variance_transformed"] == 0
 
 
-def test_parts_hold_no_graph() -> None:
-    views = [unit(6, seed).requires_grad_() for seed in (1, 2, 3)]
-    parts = feature_transform_loss(views, temperature=T).parts
-    held = [cell.cell_contents for cell in parts._later.__closure__ or ()]
-    flat = [item for one in held for item in (one if isinstance(one, (list, tuple)) else [one])]
-    assert not any(isinstance(item, Tensor) and item.requires_grad for item in flat)
-    assert not any(hasattr(item, "loss") for item in flat)
+def held(item: Any) -> list[Tensor]:
+    """Every tensor that parts not yet read hold on to."""
+    if isinstance(item, Tensor):
+        return [item]
+    if isinstance(item, Parts):
+        item = [cell.cell_contents for cell in item._later.__closure__ or ()]
+    elif isinstance(item, dict):
+        item = list(item.values())
+    elif dataclasses.is_dataclass(item):
+        item = [getattr(item, field.name) for field in dataclasses.fields(item)]
+    return [tensor for one in item for tensor in held(one)] if isinstance(item, (list, tuple)) else []
+
+
+@pytest.mark.parametrize("views", [2, 3])
+def test_parts_hold_no_graph(views: int) -> None:
+    parts = feature_transform_loss([unit(6, seed).requires_grad_() for seed in range(views)], temperature=T).parts
+    found = held(parts)
+    assert len(found) > 5 and not any(tensor.requires_grad for tensor in found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -227,6 +228,7 @@ def test_in_the_batch_all_views_are_anchors() -> None:
     plain = info_nce_loss(views, temperature=T).loss
     assert result.loss > plain
     assert MoCHi(T)(views).loss > plain
+    assert (result.loss - loss(views, symmetric=False).loss).abs() > 1e-3
 
 
 def test_chance_counts_the_mixtures_once_they_are_there() -> None:
@@ -293,3 +295,14 @@ def test_in_a_batch_the_hardest_are_harder_than_the_rest() -> None:
 def test_numbers_of_mixtures_are_whole(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=f"{next(iter(settings))}: found .*; allowed: a whole number from"):
         MoCHi(**settings)
+
+
+def test_the_module_hands_on_its_settings() -> None:
+    words: dict[str, Any] = {"hardest": 6, "mixed": 5, "query_mixed": 4, "query_share": 0.2}
+    query, queue = rows(6, 0).requires_grad_(), rows(40, 2)
+    found = []
+    for call in (MoCHi(T, **words), partial(mochi_loss, temperature=T, **words)):
+        torch.manual_seed(0)
+        value = call((query, rows(6, 1)), negatives=queue).loss
+        found.append((value.detach(), torch.autograd.grad(value, query)[0]))
+    torch.testing.assert_close(*found, rtol=0, atol=0)

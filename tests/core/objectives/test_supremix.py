@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from counterpoint.errors import ConfigError, ShapeError
-from counterpoint.objectives import SupReMix, _tiles, nt_xent_loss, sup_con_loss, sup_re_mix_loss
+from counterpoint.objectives import SupReMix, _positives, _tiles, nt_xent_loss, sup_con_loss, sup_re_mix_loss, supremix
 from counterpoint.objectives._ordinal import Neighbours, levels, magnified
 from learners import HELD_OUT, TRAIN, digits
 
@@ -134,7 +134,8 @@ def test_without_mixtures_and_weights_it_is_supervised_contrast() -> None:
         ours = sup_re_mix_loss(rows, known, targets=targets, temperature=T, **PLAIN)
         expected = sup_con_loss(rows, known, labels=labels, temperature=T)
         torch.testing.assert_close(ours.loss, expected.loss, rtol=1e-11, atol=0)
-        torch.testing.assert_close(ours.parts["positive"].mean(), ours.parts["positive"])
+        if known is None:
+            torch.testing.assert_close(ours.parts["positive"], expected.parts["positive"])
 
 
 def test_ties_only_between_views_is_nt_xent() -> None:
@@ -241,7 +242,7 @@ def test_targets_are_rounded_to_units() -> None:
     whole = torch.tensor([22.0, 6.0, 22.0, 11.0, NAN])
     torch.testing.assert_close(call(targets=real, unit=0.1).loss, call(targets=whole).loss, rtol=1e-12, atol=0)
     values, classes = levels(real, 0.1, None, rows[0], 5)
-    assert values.tolist()[:4] == whole.tolist()[:4] and classes[0] == classes[2] and len(classes.unique()) == 4
+    assert values.tolist()[:4] == (whole - 6).tolist()[:4] and classes[0] == classes[2] and len(classes.unique()) == 4
 
 
 def test_a_copy_is_never_a_negative() -> None:
@@ -290,7 +291,7 @@ def test_what_does_not_fit_is_named() -> None:
         ({"window": 0.0}, "window: found 0.0; allowed: a number above 0"),
         ({"beta": (2.0, 0.0)}, "beta: found 0.0; allowed: a number above 0"),
         ({"weights": "L3"}, "weights: found 'L3'; allowed: 'none' or 'L1' or 'L2'"),
-        ({"max_triples": -1}, "max_triples: found -1; allowed: a number of at least 0"),
+        ({"max_triples": -1}, "max_triples: found -1; allowed: a whole number from 0"),
         ({"unit": 0.0}, "unit: found 0.0; allowed: a number above 0"),
     ],
 )
@@ -376,3 +377,64 @@ def test_a_draw_of_triples_stands_for_all_of_them() -> None:
         torch.testing.assert_close(torch.stack(found).mean(), every.loss, rtol=3e-3, atol=0)
     without = sup_re_mix_loss(rows, **{**words, "mix_positives": False, "targets": targets // 2}).loss
     assert (without - every.loss).abs() > 0.1 * every.loss
+
+
+@pytest.mark.parametrize("shift", [17.0, 2e7, 1.7e9])
+def test_only_differences_of_targets_count(shift: float) -> None:
+    """Dates and time stamps are large numbers that differ by little."""
+    rows, targets = list(draw(2, 6).float()), torch.arange(6.0, dtype=torch.float64)
+    call = partial(sup_re_mix_loss, rows, temperature=T, max_triples=0, shares=shares(12))
+    torch.testing.assert_close(call(targets=targets + shift).loss, call(targets=targets).loss)
+
+
+def test_draws_are_the_same_when_a_block_is_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gradient() -> Tensor:
+        torch.manual_seed(0)
+        rows = draw(1, 24)
+        loss = sup_re_mix_loss(list(rows), targets=torch.arange(24.0), max_triples=8, window=9.0).loss
+        return torch.autograd.grad(loss, rows)[0]
+
+    monkeypatch.setattr(_tiles, "CPU_BLOCK", 200)
+    again = gradient()
+    monkeypatch.setattr(_positives, "checkpoint", lambda function, *inputs, use_reentrant: function(*inputs))
+    torch.testing.assert_close(again, gradient())
+
+
+def test_a_parent_of_mixtures_learns_nothing_from_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = lambda values, kind, i, j: torch.full((len(i), len(j)), -math.inf)  # noqa: E731 — no real pairs
+    monkeypatch.setattr(supremix, "_log_weight", nothing)
+    rows = draw(1, 3)
+    targets, share = torch.tensor([1.0, 2.0, 3.0]), torch.full((3, 3), 0.3)
+    loss = sup_re_mix_loss(list(rows), targets=targets, max_triples=0, shares=share).loss
+    gradient = torch.autograd.grad(loss, rows)[0][0]
+    assert gradient[1].abs().max() > 1e-6 and not gradient[[0, 2]].any()
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"beta": 2.0}, "beta: found 2.0; allowed: two numbers above 0"),
+        ({"beta": (2.0,)}, r"beta: found \(2.0,\); allowed: two numbers above 0"),
+        ({"max_triples": 2.5}, "max_triples: found 2.5; allowed: a whole number from 0"),
+        ({"window": None}, "window: found None; allowed: a number above 0"),
+        ({"temperature": "0.1"}, "temperature: found 0.1; allowed: a number above 0"),
+        ({"temperature": math.inf}, "temperature: found inf; allowed: a number from 1e-30 to below infinity"),
+        ({"weights": "l1"}, "weights: found 'l1'; allowed: 'none' or 'L1' or 'L2'"),
+    ],
+)
+def test_settings_of_another_kind_are_named(settings: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        SupReMix(**settings)
+
+
+def test_shares_and_targets_that_do_not_fit_are_named() -> None:
+    rows = list(draw(2, 3).float())
+    with pytest.raises(ShapeError, match=r"shares: found \(3, 3\); allowed: \(6, 6\)"):
+        sup_re_mix_loss(rows, targets=torch.arange(3.0), shares=shares(3))
+    with pytest.raises(
+        ShapeError, match="targets: found a range beyond float32; allowed: a smaller one, or a larger unit"
+    ):
+        sup_re_mix_loss(rows, targets=torch.arange(3.0), unit=1e-45)
+    with pytest.raises(ShapeError, match=r"embeddings: found 1 sample; allowed: 2 or more over all ranks. Raise"):
+        sup_re_mix_loss([rows[0][:1]], targets=torch.arange(1.0))
+    assert SupReMix(**PLAIN).chance(0) is None

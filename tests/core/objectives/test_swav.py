@@ -169,5 +169,5 @@ def test_settings_out_of_range_are_refused_at_once(name: str, value: float) -> N
 
 
 def test_no_iterations_are_refused_at_once() -> None:
-    with pytest.raises(ConfigError, match=r"iterations: found 0; allowed: 1 or more"):
+    with pytest.raises(ConfigError, match=r"iterations: found 0; allowed: a whole number from 1"):
         SwappedPrediction(iterations=0)

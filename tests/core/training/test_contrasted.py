@@ -70,8 +70,9 @@ def test_what_the_targets_are_known_to_have_is_a_factor() -> None:
     assert factors["class"].labels[50:].tolist() == toy.Digits("digits", count=50).labels.tolist()
     assert list(both(labelled=False).factors()) == ["origin"]
     other = both()
-    other.parts[0].classes = ["x"]
-    assert other.factors()["class"].space == "salient"
+    for classes, space in ((["x"], "salient"), ([*reversed(other.parts[1].classes), "more"], "common")):
+        other.parts[0].classes = classes
+        assert other.factors()["class"].space == space
 
 
 @pytest.mark.parametrize(("counts", "rows", "expected"), [((5, 5), 8, [4, 4]), ((1, 999), 10, [1, 9])])

@@ -194,6 +194,7 @@ class Classify(FineTune):
             result = self.objective(joined, wanted, classify=self.head, project=self.projector)
             chance = self.objective.chance(len(features) * self.global_rows(batch))
             return Step(result.loss, result.parts, chance=chance)
+        self._check(labels)
         entropy = F.cross_entropy(self.head(joined).float(), wanted, ignore_index=-1)
         chance = math.log(self.head.out_dim)
         if self.objective is None:
@@ -203,6 +204,14 @@ class Classify(FineTune):
         beside = self.objective.chance(self.global_rows(batch))
         whole = None if beside is None else chance + self.weight * beside
         return Step(entropy + self.weight * result.loss, parts, chance=whole)
+
+    def _check(self, labels: Tensor) -> None:
+        known = labels[labels >= 0]
+        if not len(known):
+            raise DataError(message("batch.label", "no known label", "one at least"))
+        if int(known.max()) >= self.head.out_dim:
+            allowed = f"0 to {self.head.out_dim - 1}, the head's classes"
+            raise DataError(message("batch.label", int(known.max()), allowed))
 
 
 class Regress(FineTune):
@@ -283,6 +292,8 @@ class Regress(FineTune):
             return Step(result.loss, result.parts, chance=self.objective.chance(self.global_rows(batch)))
         wanted = ((targets - self.head.mean) / self.head.std).repeat(len(features))
         known = wanted.isfinite()
+        if not bool(known.any()):
+            raise DataError(message("batch.target", "no known target", "one at least"))
         answers = self.head.standardised(torch.cat(features)).float()
         return Step(_LOSSES[self.loss](answers[known], wanted[known]), chance=self.chance)
 

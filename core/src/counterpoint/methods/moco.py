@@ -133,6 +133,8 @@ class MoCoV3(MomentumMethod):
         self.predictor = (predictor or Predictor)(width(self.projector, encoder.dim))
         self.objective = InfoNCE(temperature=0.2, symmetric=False) if objective is None else objective
         require(self, self.objective)
+        if getattr(self.objective, "symmetric", False) is None:
+            setattr(self.objective, "symmetric", False)  # noqa: B010 — queries ask, keys do not; a module has no such field
 
     def step(self, views: list[View], batch: Batch) -> Step:
         """Predicted queries against the batch's keys."""

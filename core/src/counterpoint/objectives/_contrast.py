@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from counterpoint.errors import ConfigError, message
 from counterpoint.objectives import kernel
 from counterpoint.objectives._head import Head, PairList
-from counterpoint.objectives._inputs import check_above, no_autocast
+from counterpoint.objectives._inputs import check_above, check_share, check_temperature, no_autocast
 from counterpoint.objectives._logsumexp import FAST
 from counterpoint.objectives._rows import Rows, as_scale, check_finite, prepare, small
 from counterpoint.objectives._small import cross_contrast, joint_contrast, small_step, smoothed
@@ -42,8 +42,7 @@ class Options:
 
     def __post_init__(self) -> None:
         check_above("sigma", self.sigma)
-        if not 0 <= self.label_smoothing < 1:
-            raise ConfigError(message("label_smoothing", self.label_smoothing, "a number in [0, 1)"))
+        check_share("label_smoothing", self.label_smoothing, "a number in [0, 1)")
         if self.label_smoothing and (self.decoupled or self.pos_weight is not None):
             found = f"{self.label_smoothing} and {'decoupled' if self.decoupled else 'pos_weight'}"
             raise ConfigError(message("label_smoothing", found, "0 there: what remains is no cross-entropy"))
@@ -185,7 +184,7 @@ class Temperature(nn.Module):
 
     def __init__(self, temperature: float, learnable: bool) -> None:
         super().__init__()
-        check_above("temperature", temperature)
+        check_temperature(temperature)
         self.fixed = temperature
         self.log_scale: nn.Parameter | None = None
         if learnable:

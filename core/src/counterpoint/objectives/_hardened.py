@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from counterpoint.errors import ConfigError, message
 from counterpoint.objectives._contrast import Temperature, sides
+from counterpoint.objectives._inputs import check_share
 from counterpoint.objectives.base import Objective, Reduction, Result
 from counterpoint.objectives.info_nce import info_nce_loss
 
@@ -27,8 +27,6 @@ class Hardened(Objective):
     """
 
     reduction: ClassVar[Reduction] = "gather"
-    extra = 0
-    """Candidates that hardening adds to each anchor."""
 
     def __init__(
         self,
@@ -39,14 +37,17 @@ class Hardened(Objective):
         learnable_temperature: bool,
     ) -> None:
         super().__init__()
-        if not 0 <= warmup <= 1:
-            raise ConfigError(message("warmup", warmup, "a share of the training, in [0, 1]"))
+        check_share("warmup", warmup, "a share of the training, in [0, 1]")
         self.temperature = Temperature(temperature, learnable_temperature)
         self.warmup, self.symmetric, self.in_batch = warmup, symmetric, in_batch
 
     @abstractmethod
     def _harder(self, *inputs: Any, **settings: Any) -> Result:
         """The loss after the warm-up; called as `info_nce_loss`."""
+
+    @abstractmethod
+    def _added(self, in_batch: int) -> int:
+        """Candidates that hardening adds to those of each anchor, of which so many are in the batch."""
 
     @property
     def hardens(self) -> bool:
@@ -80,5 +81,6 @@ class Hardened(Objective):
         """Log of the number of candidates of the last call; before the first: two views, no queue."""
         _, queued = self._seen
         in_batch = self.in_batch if self.in_batch is not None else not queued
-        others = queued + (batch_size - 1 if in_batch else 0)
-        return math.log(1 + others + (self.extra if self.hardens else 0)) if others else None
+        inside = batch_size - 1 if in_batch else 0
+        others = queued + inside
+        return math.log(1 + others + (self._added(inside) if self.hardens else 0)) if others else None

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from numbers import Real
 
 import torch
 from torch import Tensor
 
-from counterpoint.errors import ConfigError, ShapeError, message
+from counterpoint.errors import ConfigError, ShapeError, message, nearest
+
+COLDEST = 1e-30
+"""Below it 1 / temperature is beyond float32."""
 
 
 def full_precision(rows: Tensor) -> Tensor:
@@ -51,23 +56,59 @@ def check_views(argument: str, views: Sequence[Tensor], least: int = 2) -> None:
 
 
 def check_above(argument: str, value: float, bound: float = 0.0) -> None:
-    """Refuse a number that is not above ``bound`` (NaN included).
+    """Refuse what is not a number above ``bound`` (NaN included).
 
     Raises:
-        ConfigError: ``value <= bound``.
+        ConfigError: ``value <= bound``, or no number.
     """
-    if not value > bound:
+    if not is_number(value) or not value > bound:
         raise ConfigError(message(argument, value, f"a number above {bound:g}"))
 
 
 def check_at_least(argument: str, value: float, bound: float = 0.0) -> None:
-    """Refuse a number below ``bound`` (NaN included).
+    """Refuse what is not a number of at least ``bound`` (NaN included).
 
     Raises:
-        ConfigError: ``value < bound``.
+        ConfigError: ``value < bound``, or no number.
     """
-    if not value >= bound:
+    if not is_number(value) or not value >= bound:
         raise ConfigError(message(argument, value, f"a number of at least {bound:g}"))
+
+
+def check_share(argument: str, value: float, allowed: str = "a number in [0, 1]") -> None:
+    """Refuse what is not a number from 0 to 1; with ``allowed`` ending in ``)`` it must be below 1.
+
+    Raises:
+        ConfigError: another number, or none.
+    """
+    if not is_number(value) or not 0 <= value <= 1 or (value == 1 and allowed.endswith(")")):
+        raise ConfigError(message(argument, value, allowed))
+
+
+def check_temperature(value: float) -> None:
+    """Refuse what is not a number above 0 whose inverse is one too.
+
+    Raises:
+        ConfigError: another number, or none.
+    """
+    check_above("temperature", value)
+    if not COLDEST <= value < math.inf:
+        raise ConfigError(message("temperature", value, f"a number from {COLDEST:g} to below infinity"))
+
+
+def check_count(argument: str, value: int, least: int) -> None:
+    """Refuse what is not a whole number from ``least`` on.
+
+    Raises:
+        ConfigError: a smaller one, or no whole number.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigError(message(argument, value, f"a whole number from {least}"))
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a real number; what is true or false is none."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def check_choice(argument: str, value: object, known: Sequence[object]) -> None:
@@ -77,4 +118,5 @@ def check_choice(argument: str, value: object, known: Sequence[object]) -> None:
         ConfigError: ``value`` is another.
     """
     if value not in known:
-        raise ConfigError(message(argument, repr(value), " or ".join(map(repr, known))))
+        close = nearest(str(value), [str(one) for one in known])
+        raise ConfigError(message(argument, repr(value), " or ".join(map(repr, known)), close))

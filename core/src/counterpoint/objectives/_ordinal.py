@@ -34,16 +34,24 @@ def levels(
         size: number of samples.
 
     Returns:
-        ``(size,)`` targets, that of another sample of equal content where the own is unknown; ``(size,)`` int64 class
-        numbers from 0.
+        ``(size,)`` targets above the smallest, that of another sample of equal content where the own is unknown;
+        ``(size,)`` int64 class numbers from 0.
+
+    Raises:
+        ShapeError: a range of targets beyond the rows' precision.
     """
     if targets is None:
         return like.new_full((size,), torch.nan), class_numbers(ids, None, size, like.device)
-    values = targets if unit is None else (targets.double() / unit).round()
-    values = values.to(like)
-    known = ~torch.isnan(values)
-    labels = torch.full((size,), -1, dtype=torch.int64, device=like.device)
-    labels[known] = torch.unique(values[known], return_inverse=True)[1]
+    exact = targets.double() if unit is None else (targets.double() / unit).round()
+    known = ~torch.isnan(exact)
+    labels = torch.full((size,), -1, dtype=torch.int64, device=exact.device)
+    labels[known] = torch.unique(exact[known], return_inverse=True)[1]
+    # Only differences count, and those of large numbers would not survive float32.
+    values = (exact - exact[known].min() if bool(known.any()) else exact).to(like)
+    if bool(torch.isinf(values).any()):
+        raise ShapeError(message("targets", "a range beyond float32", "a smaller one, or a larger unit"))
+    labels = labels.to(like.device)
+    known = known.to(like.device)
     classes = class_numbers(ids, labels, size, like.device)
     of_class = like.new_full((int(classes.max()) + 1,), torch.nan)
     of_class[classes[known]] = values[known]

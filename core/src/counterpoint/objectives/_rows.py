@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.errors import ShapeError, message
-from counterpoint.objectives._inputs import check_above, check_views
+from counterpoint.objectives._inputs import check_temperature, check_views
 from counterpoint.objectives._tiles import SMALL
 from counterpoint.objectives._unit import unit_rows
 from counterpoint.objectives.gather import gather, rank, world_size
@@ -80,8 +81,9 @@ def prepare(
     negative_ids: Tensor | None,
     in_batch: bool = True,
     least: int = 2,
+    queued: bool = True,
 ) -> Rows:
-    """Check (``least`` views or more), normalise, and (``in_batch``) gather.
+    """Check (``least`` views or more), normalise, and (``in_batch``) gather; ``queued``: the objective takes a queue.
 
     Raises:
         ShapeError: inputs that do not fit, or no negative at all.
@@ -94,6 +96,8 @@ def prepare(
     start = rank() * size if share else 0
     all_ids = gather(ids) if share and ids is not None else ids
     total = everyone[0].shape[0]
+    if total < 2 and not queued:
+        raise ShapeError(message("embeddings", "1 sample", "2 or more over all ranks", "Raise the batch size."))
     if (total < 2 or not in_batch) and negatives is None:
         found = f"{total} sample(s) and no queue" if in_batch else "in_batch=False and no queue"
         raise ShapeError(
@@ -104,8 +108,11 @@ def prepare(
 
 
 def _unit_views(embeddings: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
-    """All views normalised in one go, unless some of them take no gradient (a momentum encoder's)."""
-    if len({(e.requires_grad, e.dtype) for e in embeddings}) == 1:
+    """All views normalised in one go, unless some of them take no gradient (a momentum encoder's); of one type."""
+    if len({e.dtype for e in embeddings}) > 1:
+        widest = functools.reduce(torch.promote_types, [e.dtype for e in embeddings])
+        embeddings = [e.to(widest) for e in embeddings]
+    if len({e.requires_grad for e in embeddings}) == 1:
         joined = unit_rows(torch.cat(list(embeddings)))
         return joined, joined.chunk(len(embeddings))
     views = [unit_rows(e) for e in embeddings]
@@ -200,7 +207,7 @@ def as_scale(temperature: float | Tensor) -> float | Tensor:
     """
     if isinstance(temperature, Tensor):
         if temperature.device.type == "cpu":
-            check_above("temperature", float(temperature.detach()))
+            check_temperature(float(temperature.detach()))
         return temperature.reciprocal()
-    check_above("temperature", temperature)
+    check_temperature(temperature)
     return 1.0 / temperature

@@ -17,10 +17,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from counterpoint.objectives._head import head_parts, head_value
+from counterpoint.objectives._inputs import full_precision
 from counterpoint.objectives._logsumexp import LOG2E, least
 from counterpoint.objectives._softplus import softplus_tile
 from counterpoint.objectives._tiles import number
-from counterpoint.objectives._unit import full, unit_backward, unit_forward
+from counterpoint.objectives._unit import unit_backward, unit_forward
 from counterpoint.objectives.base import Parts, Result
 from counterpoint.objectives.kernel import apply
 
@@ -56,7 +57,7 @@ def small_step(
 ) -> Result:
     """The formula's loss and its parts under ``names``, for two views ``(B, D)`` of any length."""
     found: list[Found] = []
-    loss = apply(_SmallStep, full(embeddings[0]), full(embeddings[1]), scale, bias, formula, found)
+    loss = apply(_SmallStep, full_precision(embeddings[0]), full_precision(embeddings[1]), scale, bias, formula, found)
     parts = found[0].parts
     return Result(loss, Parts(lambda: dict(zip(names, parts()))))
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from counterpoint.objectives._inputs import full_precision
+
 _SHORTEST = 1e-12
 
 
@@ -46,12 +48,7 @@ class _Unit(torch.autograd.Function):
         return unit_backward(unit, inverse, grad)
 
 
-def full(rows: Tensor) -> Tensor:
-    """In float32; float64 stays float64."""
-    return rows if rows.dtype == torch.float64 else rows.float()
-
-
 def unit_rows(rows: Tensor) -> Tensor:
     """``(..., D)`` of any floating type -> rows of length 1 in float32 (float64 stays float64)."""
-    unit: Tensor = _Unit.apply(full(rows))
+    unit: Tensor = _Unit.apply(full_precision(rows))
     return unit

@@ -15,7 +15,7 @@ from counterpoint.errors import ConfigError, message
 from counterpoint.objectives import kernel
 from counterpoint.objectives._contrast import Options, bound, sides
 from counterpoint.objectives._head import EXACT, PairList
-from counterpoint.objectives._inputs import check_above, check_at_least, no_autocast
+from counterpoint.objectives._inputs import check_above, check_at_least, check_choice, check_share, no_autocast
 from counterpoint.objectives._rows import Rows, check_finite, prepare
 from counterpoint.objectives.base import Objective, Parts, Reduction, Result
 from counterpoint.objectives.gather import gather
@@ -47,12 +47,10 @@ class _Settings:
             if math.isinf(getattr(self, name)):
                 raise ConfigError(message(name, "infinity", "a finite number"))
         check_above("t_cost", self.t_cost)
-        if self.cost not in ("euclidean", "rbf", "info_nce"):
-            raise ConfigError(message("cost", repr(self.cost), "'euclidean', 'rbf' or 'info_nce'"))
+        check_choice("cost", self.cost, ("euclidean", "rbf", "info_nce"))
         if self.cost == "info_nce":
             check_above("t_neg", self.t_neg)
-        if not 0 <= self.debias < 1:
-            raise ConfigError(message("debias", self.debias, "a number in [0, 1)"))
+        check_share("debias", self.debias, "a number in [0, 1)")
         if self.debias and self.cost != "euclidean":
             raise ConfigError(message("debias", f"{self.debias} with cost={self.cost!r}", "0 there"))
 

@@ -12,7 +12,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from counterpoint.errors import ConfigError, ShapeError, message
-from counterpoint.objectives._inputs import check_above, check_at_least, check_choice, check_rows, full_precision
+from counterpoint.objectives._inputs import (
+    check_above,
+    check_at_least,
+    check_choice,
+    check_rows,
+    check_share,
+    check_temperature,
+    full_precision,
+)
 from counterpoint.objectives._positives import Extra, MeanOver, Terms, WeightedContrast, class_numbers, places_of
 from counterpoint.objectives._rows import as_scale, check_ids, name_broken_rows
 from counterpoint.objectives._tiles import INF
@@ -157,13 +165,17 @@ def core_tuning_loss(
     _check(features, labels)
     if mixing and draws is None:
         draws = MixDraws.draw(len(features), beta, least, features)
+    elif draws is not None:
+        _check_draws(draws, len(features))
     rows = _rows(features, labels, draws if mixing else None, detach_originals)
-    logits = classify(rows.features)
+    logits = _checked("classify", classify(rows.features), len(rows.features))
     loss = _soft_cross_entropy(logits, rows)
     accuracy = (logits.detach()[: len(labels)].argmax(1) == labels).float().mean()
     parts = {"cross_entropy": loss.detach(), "accuracy": accuracy}
     if weight:
-        embeddings = unit_rows(rows.features if project is None else project(rows.features))
+        size = len(rows.features)
+        embeddings = rows.features if project is None else _checked("project", project(rows.features), size)
+        embeddings = unit_rows(embeddings)
         compare = _paper if pairing == "paper" else _released
         terms = compare(rows, embeddings, as_scale(temperature), labels, focal, mean_over)
         contrast = terms.mean()
@@ -172,6 +184,33 @@ def core_tuning_loss(
     if not math.isfinite(float(loss.detach())):
         name_broken_rows({"features": features})
     return Result(loss, parts)
+
+
+def _checked(head: str, found: Tensor, rows: int) -> Tensor:
+    """What a head made.
+
+    Raises:
+        ShapeError: not one row for each that it was given.
+    """
+    if found.dim() != 2 or len(found) != rows:
+        raise ShapeError(message(head, f"output of shape {tuple(found.shape)}", f"({rows}, width)"))
+    return found
+
+
+def _check_draws(draws: MixDraws, size: int) -> None:
+    """Refuse draws that are not of so many samples.
+
+    Raises:
+        ShapeError: another shape or type, or a partner that is no sample.
+    """
+    for name, column in zip(draws._fields, draws):
+        if tuple(column.shape) != (size,):
+            raise ShapeError(message(f"draws.{name}", tuple(column.shape), f"({size},)"))
+    check_ids("draws.partner", draws.partner, size)
+    total = size * world_size()
+    wrong = (draws.partner < 0) | (draws.partner >= total)
+    if bool(wrong.any()):
+        raise ShapeError(message("draws.partner", int(draws.partner[wrong][0]), f"0 to {total - 1}"))
 
 
 def _rows(features: Tensor, labels: Tensor, draws: MixDraws | None, detach_originals: bool) -> _Mixed:
@@ -274,8 +313,7 @@ def _check_options(
 ) -> None:
     check_at_least("weight", weight)
     check_above("beta", beta)
-    if not 0 <= least <= 1:
-        raise ConfigError(message("least", least, "a number in [0, 1]"))
+    check_share("least", least)
     check_choice("pairing", pairing, get_args(Pairing))
     check_choice("mean_over", mean_over, get_args(MeanOver))
     if detached and not mixing:
@@ -317,7 +355,7 @@ class CoreTuning(Objective):
         detach_originals: bool = False,
     ) -> None:
         super().__init__()
-        check_above("temperature", temperature)
+        check_temperature(temperature)
         _check_options(weight, beta, least, pairing, mean_over, detach_originals, mixing)
         self.weight, self.temperature, self.mixing = weight, temperature, mixing
         self.beta, self.least, self.focal = beta, least, focal
@@ -356,5 +394,7 @@ class CoreTuning(Objective):
             return None
         mixtures = 0 if not self.mixing else 2 if self.pairing == "paper" else 2 * batch_size
         candidates = batch_size - 1 + mixtures
+        if candidates < 1:
+            return None
         share = 1 - 1 / candidates if self.focal else 1.0
         return math.log(self._classes) + self.weight * share * math.log(candidates)

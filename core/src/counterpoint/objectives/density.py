@@ -16,9 +16,8 @@ from torch.nn.functional import softplus
 
 from counterpoint.errors import ShapeError, message
 from counterpoint.objectives import kernel
-from counterpoint.objectives._inputs import check_above, check_rows, check_views
+from counterpoint.objectives._inputs import check_above, check_rows, check_views, full_precision
 from counterpoint.objectives._rows import check_ids
-from counterpoint.objectives._unit import full
 from counterpoint.objectives.gather import gather, rank, world_size
 from counterpoint.objectives.kernel import Cycle, Pairs
 
@@ -44,7 +43,7 @@ def alignment(a: Tensor, b: Tensor, alpha: float = 2.0) -> Tensor:
     """
     check_views("(a, b)", (a, b))
     check_above("alpha", alpha)
-    distance: Tensor = torch.linalg.vector_norm(full(a) - full(b), dim=1)
+    distance: Tensor = torch.linalg.vector_norm(full_precision(a) - full_precision(b), dim=1)
     return distance.pow(alpha).mean()
 
 
@@ -103,7 +102,7 @@ def joint_entropy(codes: Sequence[Tensor], t: float = 1.0, ids: Tensor | None = 
         if len(code) != len(codes[0]):
             found, allowed = f"{len(code)} rows", f"{len(codes[0])} as in codes[0]"
             raise ShapeError(message(f"codes[{number}]", found, allowed, "Row i of every code is sample i."))
-    sums, others = _among_everyone("codes", torch.cat([full(code) for code in codes], dim=1), t, ids)
+    sums, others = _among_everyone("codes", torch.cat([full_precision(code) for code in codes], dim=1), t, ids)
     # exp(0) = 1 for the sample itself: softplus(s) = log(1 + exp(s))
     return -(softplus(sums) - (1 + others).log()).mean()
 
@@ -127,8 +126,8 @@ def log_gaussian_sums(
         ShapeError: shapes, widths or keys that do not fit.
     """
     # No distance sees a common shift, and around 0 the differences of squares lose the fewest digits.
-    centre = full(candidates).detach().mean(dim=0)
-    a, c = full(anchors) - centre, full(candidates) - centre
+    centre = full_precision(candidates).detach().mean(dim=0)
+    a, c = full_precision(anchors) - centre, full_precision(candidates) - centre
     # -|a - c|^2 / 2 as one product: a . c - |a|^2 / 2 - |c|^2 / 2
     half_a, half_c = (-0.5 * rows.square().sum(dim=1, keepdim=True) for rows in (a, c))
     left = torch.cat([a, half_a, torch.ones_like(half_a)], dim=1)
@@ -150,7 +149,7 @@ def _among_everyone(name: str, rows: Tensor, t: float, ids: Tensor | None) -> tu
     check_rows(name, rows)
     check_above("t", t)
     check_ids("ids", ids, len(rows))
-    everyone, size = gather(full(rows)), len(rows)
+    everyone, size = gather(full_precision(rows)), len(rows)
     if len(everyone) < 2:
         raise ShapeError(message(name, "1 sample", "2 or more over all ranks", "Raise the batch size."))
     start = rank() * size if world_size() > 1 else 0

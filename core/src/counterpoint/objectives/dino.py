@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from counterpoint.errors import ConfigError, ShapeError, message
-from counterpoint.objectives._inputs import check_above, check_at_least, check_views, full_precision
+from counterpoint.objectives._inputs import check_above, check_at_least, check_temperature, check_views, full_precision
 from counterpoint.objectives._sums import rows_over_ranks, sum_over_ranks
 from counterpoint.objectives.base import Objective, Reduction, Result
 
@@ -118,7 +118,7 @@ class SelfDistillation(Objective):
     ) -> None:
         super().__init__()
         check_at_least("prototypes", prototypes, 2)
-        check_above("temperature", temperature)
+        check_temperature(temperature)
         check_above("teacher_temperature", teacher_temperature)
         check_above("warmup_temperature", warmup_temperature)
         check_at_least("warmup_steps", warmup_steps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -10,12 +11,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from counterpoint.errors import ConfigError, message
 from counterpoint.objectives import kernel, mixing
 from counterpoint.objectives._contrast import PARTS, Options, join, sides
 from counterpoint.objectives._hardened import Hardened
 from counterpoint.objectives._head import Head, PairList
-from counterpoint.objectives._inputs import check_above, no_autocast
+from counterpoint.objectives._inputs import check_above, check_choice, no_autocast
 from counterpoint.objectives._rows import Rows, as_scale, check_finite, prepare
 from counterpoint.objectives._tiles import Cycle, Key
 from counterpoint.objectives._unit import unit_rows
@@ -57,7 +57,9 @@ def feature_transform_loss(
     ``x^2 + (1 - x)^2`` times. The number of negatives and their mean stay, their scores vary less. A queue keeps what
     was put into it: nothing here is written back.
 
-    A mixture that holds a row of the anchor's own content is left out, as that row is.
+    A mixture that holds a row of the anchor's own content is left out, as that row is: in the batch each anchor is
+    compared with one row less. An anchor for which no mixture is left (duplicates in a tiny batch) is compared with the
+    rows themselves.
 
     **Relations.** With neither part, bit for bit `info_nce_loss`. With a temperature of 0.07 and less, scores down to
     -9 / t make the first steps rough: take 0.1 to 0.2, or a warm-up.
@@ -129,8 +131,7 @@ class Moves:
     def __post_init__(self) -> None:
         for name in ("extrapolate", "interpolate"):
             check_above(f"{name}_alpha", getattr(self, f"{name}_alpha"))
-            if getattr(self, name) not in (None, "step", "sample", "dim"):
-                raise ConfigError(message(name, repr(getattr(self, name)), "'step', 'sample', 'dim' or None"))
+            check_choice(name, getattr(self, name), ("step", "sample", "dim", None))
 
 
 def weights(granularity: Granularity, alpha: float, like: Tensor) -> Tensor:
@@ -160,18 +161,21 @@ class _Mixed:
         if moves.interpolate is None:
             return cls(rows, rows, keys, None)
         size = len(rows)
-        # Of two samples each is the other's only negative, and would be lost with it.
-        order = torch.randperm(size, device=rows.device) if size > 2 else torch.arange(size, device=rows.device)
+        order = torch.randperm(size, device=rows.device)
         weight = weights(moves.interpolate, moves.interpolate_alpha, rows)
         mixed = mixing.mix(rows, rows[order], weight, normalize=moves.normalize)
         known = keys.tensor(size, rows.device) if isinstance(keys, Cycle) else keys
         return cls(rows, mixed, keys, None if known is None else known[order])
 
     def logsumexp(self, anchors: Tensor, keys: Key | None, scale: float | Tensor) -> Tensor:
-        """Over the mixtures that hold nothing of the anchor's content, ``(B,)``."""
+        """Over the mixtures that hold nothing of the anchor's content, ``(B,)``; where none is left, over the rows."""
         ids = None if keys is None or self.keys is None else (keys, self.keys)
         partners = None if keys is None or self.partners is None else (keys, self.partners)
-        return kernel.logsumexp(anchors, self.rows, scale, pairs=kernel.Pairs(ids=ids, rows=partners))
+        found = kernel.logsumexp(anchors, self.rows, scale, pairs=kernel.Pairs(ids=ids, rows=partners))
+        lost = found == -math.inf
+        if partners is None or not bool(lost.any()):
+            return found
+        return torch.where(lost, kernel.logsumexp(anchors, self.raw, scale, pairs=kernel.Pairs(ids=ids)), found)
 
 
 class _Transformed:
@@ -297,6 +301,10 @@ class FeatureTransform(Hardened):
     ) -> None:
         super().__init__(temperature, warmup, symmetric, in_batch, learnable_temperature)
         self.moves = Moves(extrapolate, interpolate, extrapolate_alpha, interpolate_alpha, normalize)
+
+    def _added(self, in_batch: int) -> int:
+        """The mixture whose second parent is the anchor's own sample is left out, as far as others remain."""
+        return -1 if self.moves.interpolate is not None and in_batch > 1 else 0
 
     def _harder(self, *inputs: Any, **settings: Any) -> Result:
         moves = self.moves

@@ -9,10 +9,10 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from counterpoint.errors import ConfigError, ShapeError, message, nearest
+from counterpoint.errors import ConfigError, ShapeError, message
 from counterpoint.objectives._contrast import Options, Temperature
 from counterpoint.objectives._gated import Rule, Setting, total
-from counterpoint.objectives._inputs import check_at_least, full_precision, no_autocast
+from counterpoint.objectives._inputs import check_at_least, check_choice, full_precision, is_number, no_autocast
 from counterpoint.objectives._rows import Rows, as_scale, check, check_ids, name_broken_rows, prepare
 from counterpoint.objectives.base import Objective, Reduction, Result
 from counterpoint.objectives.gates import GateKind, PairGate
@@ -84,7 +84,7 @@ def hydra_loss(
     Source: "Rethinking Positive Pairs in Contrastive Learning" (arXiv 2410.18200) and its authors' released code.
     """
     scale = as_scale(temperature)
-    _check_word("normalize", normalize, get_args(Normalize))
+    check_choice("normalize", normalize, get_args(Normalize))
     if not isinstance(ungated, Tensor):
         check_at_least("ungated", ungated)
     if normalize == "after" and (isinstance(ungated, Tensor) or ungated):
@@ -95,7 +95,7 @@ def hydra_loss(
     check_ids("partners", partners, size)
     if tuple(gates.shape) != (size, width):
         raise ShapeError(message("gates", tuple(gates.shape), f"({size}, {width}), as the embeddings"))
-    rows = prepare(embeddings, ids, None, None)
+    rows = prepare(embeddings, ids, None, None, queued=False)
     with no_autocast(rows.joined):
         setting = Setting(scale, full_precision(gates), ungated, normalize == "before")
         named = {f"embeddings[{n}]": view for n, view in enumerate(embeddings)} | {"gates": gates}
@@ -147,7 +147,7 @@ def sample_partners(labels: Tensor, mode: Partners = "arbitrary", present: Tenso
     Raises:
         ConfigError: an unknown mode.
     """
-    _check_word("partners", mode, get_args(Partners))
+    check_choice("partners", mode, get_args(Partners))
     if mode == "identical":
         return labels
     known = (labels >= 0).nonzero().flatten()
@@ -166,11 +166,6 @@ def sample_partners(labels: Tensor, mode: Partners = "arbitrary", present: Tenso
     found = classes[(drawn + (among & (drawn >= own))).clamp(max=len(classes) - 1)]
     partners[known] = torch.where(others > 0, found, -1)
     return partners
-
-
-def _check_word(name: str, found: str, known: Sequence[str]) -> None:
-    if found not in known:
-        raise ConfigError(message(name, repr(found), " or ".join(map(repr, known)), nearest(found, known)))
 
 
 class Hydra(Objective):
@@ -194,9 +189,9 @@ class Hydra(Objective):
         instance: weight of InfoNCE on the samples themselves, beside 1.
         ungated: start of the learnt weight of the similarity in the whole space, which is taken off (released: 0.5);
             0: none. "before" only.
-        warmup: share of the training in which only gates, temperature and ``ungated`` learn from pairs of classes; then
-            ``instance`` must be above 0, or the encoder would stand still.
-        symmetric: every view asks in turn; else only the first.
+        warmup: share of the training (a release: 10 epochs) in which only gates, temperature and ``ungated`` learn from
+            pairs of classes; then ``instance`` must be above 0, or the encoder would stand still.
+        symmetric: every view asks in turn; else only the first (the newer release).
 
     Raises:
         ConfigError: a setting out of its range.
@@ -223,8 +218,8 @@ class Hydra(Objective):
         symmetric: bool = True,
     ) -> None:
         super().__init__()
-        _check_word("partners", partners, get_args(Partners))
-        _check_word("normalize", normalize, get_args(Normalize))
+        check_choice("partners", partners, get_args(Partners))
+        check_choice("normalize", normalize, get_args(Normalize))
         if classes < 3 and partners != "identical":
             todo = "Two classes that are partners leave no negative."
             raise ConfigError(message("classes", classes, f"3 or more with partners={partners!r}", todo))
@@ -232,7 +227,7 @@ class Hydra(Objective):
             check_at_least(name, value)
         if ungated and normalize == "after":
             raise ConfigError(message("ungated", f"{ungated} with normalize='after'", "0 there"))
-        if not 0 <= warmup < 1 or (warmup and not instance):
+        if not is_number(warmup) or not 0 <= warmup < 1 or (warmup and not instance):
             raise ConfigError(message("warmup", warmup, "a share in [0, 1), above 0 only where instance is"))
         self.gate = PairGate(classes, dim, embedding, hidden, gate, norm)
         self.temperature = Temperature(temperature, learnable_temperature)

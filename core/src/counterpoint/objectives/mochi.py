@@ -14,7 +14,7 @@ from counterpoint.errors import ConfigError, message
 from counterpoint.objectives import kernel, mixing
 from counterpoint.objectives._contrast import Options, bound, contrast, join, sides
 from counterpoint.objectives._hardened import Hardened
-from counterpoint.objectives._inputs import no_autocast
+from counterpoint.objectives._inputs import check_count, is_number, no_autocast
 from counterpoint.objectives._logsumexp import LOG2E
 from counterpoint.objectives._rows import Rows
 from counterpoint.objectives._tiles import INF, blocks, number, row_block
@@ -115,10 +115,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.hardest is not None:
-            _check_count("hardest", self.hardest, 1)
-        _check_count("mixed", self.mixed, 0)
-        _check_count("query_mixed", self.query_mixed, 0)
-        if not 0 < self.query_share <= 0.5:
+            check_count("hardest", self.hardest, 1)
+        check_count("mixed", self.mixed, 0)
+        check_count("query_mixed", self.query_mixed, 0)
+        if not is_number(self.query_share) or not 0 < self.query_share <= 0.5:
             todo = "Beyond a half the mixture is more the anchor than a negative."
             raise ConfigError(message("query_share", self.query_share, "a number in (0, 0.5]", todo))
 
@@ -130,11 +130,6 @@ class Recipe:
     def makes(self) -> int:
         """Mixtures per anchor."""
         return self.mixed + self.query_mixed
-
-
-def _check_count(name: str, value: int, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ConfigError(message(name, value, f"a whole number from {least}"))
 
 
 class Hard(NamedTuple):
@@ -344,7 +339,9 @@ class MoCHi(Hardened):
     ) -> None:
         super().__init__(temperature, warmup, symmetric, in_batch, learnable_temperature)
         self.recipe = Recipe(hardest, mixed, query_mixed, query_share)
-        self.extra = self.recipe.makes
+
+    def _added(self, in_batch: int) -> int:
+        return self.recipe.makes
 
     def _harder(self, *inputs: Any, **settings: Any) -> Result:
         recipe = self.recipe

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from counterpoint.errors import ShapeError, message
-from counterpoint.objectives._inputs import check_above, check_at_least, check_views
+from counterpoint.objectives._inputs import check_above, check_at_least, check_views, full_precision
 from counterpoint.objectives._rows import check_finite_rows, check_ids
 from counterpoint.objectives._sums import sum_over_ranks
-from counterpoint.objectives._unit import full, unit_rows
+from counterpoint.objectives._unit import unit_rows
 from counterpoint.objectives.base import Objective, Parts, Reduction, Result
 from counterpoint.objectives.density import alignment, joint_entropy, uniformity
 
@@ -78,7 +78,7 @@ def sepclr_loss(
     _check_settings(salient_weight, null_weight, entropy_weight, t)
     _check(common, salient, background, ids)
     sphere = [unit_rows(view) for view in common]
-    codes = [full(view) for view in salient]
+    codes = [full_precision(view) for view in salient]
     nulled = [null_code(view, background) for view in codes]
     pairs = list(combinations(range(len(codes)), 2))
     shared = t * _mean([alignment(sphere[a], sphere[b]) for a, b in pairs]) + _spread(sphere, t, ids)

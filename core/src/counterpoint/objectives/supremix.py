@@ -11,8 +11,9 @@ from typing import ClassVar, get_args
 import torch
 from torch import Tensor
 
+from counterpoint.errors import ConfigError, ShapeError, message
 from counterpoint.objectives._contrast import Temperature
-from counterpoint.objectives._inputs import check_above, check_at_least, check_choice
+from counterpoint.objectives._inputs import check_above, check_choice, check_count
 from counterpoint.objectives._ordinal import Distance, Neighbours, check_targets, levels, magnified
 from counterpoint.objectives._positives import Extra, WeightedContrast, places_of
 from counterpoint.objectives._rows import as_scale, check_finite, prepare
@@ -38,10 +39,12 @@ class Options:
 
     def __post_init__(self) -> None:
         check_above("window", self.window)
+        if not isinstance(self.beta, (tuple, list)) or len(self.beta) != 2:
+            raise ConfigError(message("beta", self.beta, "two numbers above 0"))
         for value in self.beta:
             check_above("beta", value)
         check_choice("weights", self.weights, get_args(Distance))
-        check_at_least("max_triples", self.max_triples)
+        check_count("max_triples", self.max_triples, 0)
         if self.unit is not None:
             check_above("unit", self.unit)
 
@@ -116,13 +119,15 @@ def sup_re_mix_loss(
     """
     options = Options(mix_negatives, mix_positives, window, beta, weights, max_triples, unit)
     scale = as_scale(temperature)
-    rows = prepare(embeddings, ids, None, None, least=1)
+    rows = prepare(embeddings, ids, None, None, least=1, queued=False)
     check_targets(targets, rows.size)
     if targets is not None:
         targets = gather(targets)
     values, classes = levels(targets, options.unit, rows.all_ids, rows.joined, rows.total)
     views = len(rows.views)
     everyone, values = torch.cat(list(rows.everyone)), values.repeat(views)
+    if shares is not None and tuple(shares.shape) != (len(rows.joined), len(everyone)):
+        raise ShapeError(message("shares", tuple(shares.shape), f"({len(rows.joined)}, {len(everyone)})"))
     places = places_of(rows.size, rows.total, views, everyone.device)
     mixer = _Mixer(everyone.detach(), values, places, scale, options, Neighbours(values, window), shares)
     terms = WeightedContrast(
@@ -257,4 +262,5 @@ class SupReMix(Objective):
         options = self.options
         if options.mix_negatives or options.mix_positives or options.weights != "none":
             return None
-        return math.log(batch_size * self._seen[0] - 1)
+        others = batch_size * self._seen[0] - 1
+        return math.log(others) if others > 0 else None

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from counterpoint.errors import ConfigError, ShapeError, message
-from counterpoint.objectives._inputs import check_above, check_views, full_precision
+from counterpoint.objectives._inputs import check_above, check_count, check_temperature, check_views, full_precision
 from counterpoint.objectives._logsumexp import LOG2E
 from counterpoint.objectives._sums import rows_over_ranks, sum_over_ranks
 from counterpoint.objectives.base import Objective, Reduction, Result
@@ -40,7 +40,7 @@ def swapped_prediction(scores: Sequence[Tensor], codes: Sequence[Tensor], temper
     """
     check_views("scores", scores)
     check_views("codes", codes, least=1)
-    check_above("temperature", temperature)
+    check_temperature(temperature)
     if codes[0].shape != scores[0].shape or len(codes) > len(scores):
         found = f"{len(codes)} of shape {tuple(codes[0].shape)}"
         raise ShapeError(message("codes", found, f"up to {len(scores)} of shape {tuple(scores[0].shape)}"))
@@ -111,10 +111,9 @@ class SwappedPrediction(Objective):
 
     def __init__(self, temperature: float = 0.1, epsilon: float = 0.05, iterations: int = 3) -> None:
         super().__init__()
-        check_above("temperature", temperature)
+        check_temperature(temperature)
         check_above("epsilon", epsilon)
-        if iterations < 1:
-            raise ConfigError(message("iterations", iterations, "1 or more"))
+        check_count("iterations", iterations, 1)
         self.temperature = temperature
         self.epsilon = epsilon
         self.iterations = iterations
@@ -136,7 +135,7 @@ class SwappedPrediction(Objective):
             ConfigError: ``assign`` out of its range.
         """
         check_views("scores", scores)
-        if not 1 <= assign <= len(scores):
+        if not isinstance(assign, int) or not 1 <= assign <= len(scores):
             raise ConfigError(message("assign", assign, f"1 to {len(scores)}, the number of views"))
         rows_over_ranks(scores[0])
         self._prototypes = scores[0].shape[1]

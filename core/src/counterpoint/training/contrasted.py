@@ -107,12 +107,12 @@ class Contrasted(Dataset):
         """What the probes of the two spaces can ask for.
 
         ``origin`` tells background from target. The targets' own classes come with it where the targets have two or
-        more: those that the background has as well are common, others salient.
+        more: common, where the background has all of them as well, else salient.
         """
         found = {"origin": Factor(self.origins, "salient", ORIGINS)}
         background, target = self.parts
         if target.labels is not None and target.classes and len(target.classes) > 1:
-            space: Space = "common" if background.classes == target.classes else "salient"
+            space: Space = "common" if set(target.classes) <= set(background.classes or ()) else "salient"
             unknown = np.full(self.first, -1, dtype=np.int64)
             found["class"] = Factor(np.concatenate([unknown, target.labels]), space, target.classes)
         return found
