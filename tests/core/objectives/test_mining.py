@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from counterpoint.errors import ConfigError, ShapeError
+from counterpoint.errors import ShapeError
 from counterpoint.objectives import _tiles
 from counterpoint.objectives._largest import largest
-from counterpoint.objectives.mining import hardest, hardest_pairs
+from counterpoint.objectives.mining import hardest_pairs
 
 pytestmark = pytest.mark.unit
 
@@ -51,36 +51,11 @@ def test_the_largest_of_rows_that_no_bound_thins_out(kind: str) -> None:
 
 
 @pytest.mark.parametrize("block", [None, 40])
-def test_the_hardest_are_the_most_similar_of_other_content(monkeypatch: pytest.MonkeyPatch, block: int | None) -> None:
+def test_hardest_pairs_are_the_least_similar_of_a_class_and_the_most_similar_of_another(
+    monkeypatch: pytest.MonkeyPatch, block: int | None
+) -> None:
     if block is not None:
         monkeypatch.setattr(_tiles, "CPU_BLOCK", block)
-    anchors, candidates = rows(7, 0), 3 * rows(20, 1)
-    ids, others = torch.arange(7), torch.arange(20) % 9
-    places, scores = hardest(anchors, candidates, 4, anchor_ids=ids, candidate_ids=others)
-    dense = cosines(anchors, candidates)
-    allowed = dense.masked_fill(ids[:, None] == others, -torch.inf)
-    torch.testing.assert_close(scores, allowed.topk(4, dim=1).values)
-    assert torch.equal(places, allowed.topk(4, dim=1).indices)
-    torch.testing.assert_close(hardest(anchors, candidates, 4)[1], dense.topk(4, dim=1).values)
-
-
-def test_an_anchor_with_too_few_candidates_says_so_by_minus_infinity() -> None:
-    ids = torch.tensor([1, 2, 2, 2])
-    _, scores = hardest(rows(4, 0), rows(4, 1), 3, anchor_ids=ids, candidate_ids=ids)
-    assert torch.isfinite(scores).sum(1).tolist() == [3, 1, 1, 1]
-
-
-def test_mining_takes_no_gradient_and_half_precision_ranks_as_single_does() -> None:
-    anchors = rows(6, 0).requires_grad_()
-    _, scores = hardest(anchors, rows(9, 1), 2)
-    assert not scores.requires_grad
-    with torch.autocast("cpu", torch.bfloat16):
-        _, half = hardest(anchors.float(), rows(9, 1).float(), 2)
-    assert half.dtype == torch.float32
-    torch.testing.assert_close(half.double(), scores, rtol=1e-5, atol=1e-6)
-
-
-def test_hardest_pairs_are_the_least_similar_of_a_class_and_the_most_similar_of_another() -> None:
     features, labels = rows(8, 4), torch.tensor([0, 0, 0, 1, 1, 2, -1, -1])
     found = hardest_pairs(features, labels)
     dense = cosines(features, features)
@@ -92,12 +67,13 @@ def test_hardest_pairs_are_the_least_similar_of_a_class_and_the_most_similar_of_
         assert int(found.negative[i]) == (max(other, key=lambda j: dense[i, j].item()) if other else i)
 
 
+def test_half_precision_ranks_as_single_does() -> None:
+    features, labels = rows(9, 1).float(), torch.arange(9) % 3
+    with torch.autocast("cpu", torch.bfloat16):
+        half = hardest_pairs(features, labels)
+    assert all(torch.equal(a, b) for a, b in zip(half, hardest_pairs(features, labels)))
+
+
 def test_what_does_not_fit_is_named() -> None:
-    with pytest.raises(ConfigError, match="count: found 5; allowed: from 1 to 4, the candidates"):
-        hardest(rows(3, 0), rows(4, 1), 5)
-    with pytest.raises(ShapeError, match="width of anchors and candidates: found 6 and 5"):
-        hardest(rows(3, 0), rows(4, 1, 5), 2)
-    with pytest.raises(ShapeError, match=r"candidate_ids: found torch.int64 \(3,\); allowed: int64 \(4,\)"):
-        hardest(rows(3, 0), rows(4, 1), 2, candidate_ids=torch.arange(3))
     with pytest.raises(ShapeError, match=r"labels: found torch\.float32"):
         hardest_pairs(rows(3, 0), torch.ones(3))

@@ -13,7 +13,7 @@ from counterpoint.objectives.gates import PairGate
 from counterpoint.objectives.gather import gather
 from counterpoint.objectives.hydra import Hydra, hydra_loss, sample_partners
 from counterpoint.objectives.info_nce import InfoNCE, info_nce_loss
-from counterpoint.objectives.mining import hardest, hardest_pairs
+from counterpoint.objectives.mining import hardest_pairs
 from counterpoint.objectives.mochi import MoCHi, mochi_loss
 from counterpoint.objectives.nt_xent import NTXent, nt_xent_loss
 from counterpoint.objectives.sepclr import SepCLR, sepclr_loss
@@ -54,7 +54,6 @@ __all__ = [
     "dcl_loss",
     "feature_transform_loss",
     "gather",
-    "hardest",
     "hardest_pairs",
     "hydra_loss",
     "info_nce_loss",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.objectives import kernel
-from counterpoint.objectives._contrast import Contrast, Options, PosWeight, bound, contrast, with_queue
+from counterpoint.objectives._contrast import Contrast, Options, PosWeight, bound, contrast, join, with_queue
 from counterpoint.objectives._rows import Rows
 from counterpoint.objectives.base import Result
 
@@ -104,7 +104,9 @@ def cross_negatives(rows: Rows, scale: float | Tensor, options: Options) -> Tens
                 found[a, b] = kernel.logsumexp(rows.views[a], rows.everyone[b], scale, pairs=pairs, bound=bound(scale))
     if rows.queue is None:
         return torch.stack([row for row in found.values() if row is not None])
-    return torch.stack([with_queue(rows, rows.views[a], row, scale) for (a, _), row in found.items()])
+    # A queue is older than both views: an anchor is compared with it once, whatever its positive.
+    queued = {a: with_queue(rows, rows.views[a], None, scale) for a, _ in wanted}
+    return torch.stack([queued[a] if row is None else join([row, queued[a]]) for (a, _), row in found.items()])
 
 
 class InfoNCE(Contrast):

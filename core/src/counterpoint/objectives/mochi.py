@@ -155,27 +155,34 @@ class _Collect:
     made: list[Tensor] = field(default_factory=list)
 
     def __call__(self, rows: Rows, scale: float | Tensor, options: Options) -> Tensor:
-        return torch.stack([self._of_pair(rows, a, b, scale, options) for a, b in options.pairs(len(rows.views))])
+        inside = rows.total if options.in_batch else 0
+        hardest = self.recipe.mines(inside + (0 if rows.queue is None else len(rows.queue)))
+        pairs, queued = options.pairs(len(rows.views)), {}
+        if rows.queue is not None:  # older than all views: an anchor is compared with it once, whatever its positive
+            compared = rows.queue_pairs()
+            queued = {a: self._mine(rows.views[a], rows.queue, compared, scale, hardest) for a, _ in pairs}
+        found = []
+        for a, b in pairs:
+            pools = [queued[a]] if queued else []
+            if options.in_batch:
+                compared = kernel.Pairs(ids=(rows.keys(), rows.all_keys()))
+                pools.insert(0, self._mine(rows.views[a], rows.everyone[b], compared, scale, hardest))
+            found.append(self._with_mixtures(rows.views[a], pools, scale, hardest))
+        return torch.stack(found)
 
-    def _of_pair(self, rows: Rows, a: int, b: int, scale: float | Tensor, options: Options) -> Tensor:
-        pools: list[tuple[Tensor, kernel.Pairs | None]] = []
-        if options.in_batch:
-            pools.append((rows.everyone[b], kernel.Pairs(ids=(rows.keys(), rows.all_keys()))))
-        if rows.queue is not None:
-            pools.append((rows.queue, rows.queue_pairs()))
-        found, miners = [], []
-        hardest = self.recipe.mines(sum(len(candidates) for candidates, _ in pools))
-        for candidates, pairs in pools:
-            miner = _Miner(rows.views[a], min(hardest, len(candidates)))
-            anchors = rows.views[a]
-            found.append(kernel.logsumexp(anchors, candidates, scale, pairs=pairs, bound=bound(scale), watch=miner))
-            miners.append(miner)
-        known = [pool.detach().to(rows.views[a].dtype) for pool, _ in pools]
-        hard = _join(known, miners, number(scale), hardest)
-        mixtures, cosines = mixed_logsumexp(rows.views[a], hard, scale, self.recipe)
+    def _mine(
+        self, anchors: Tensor, candidates: Tensor, pairs: kernel.Pairs | None, scale: float | Tensor, hardest: int
+    ) -> _Pool:
+        miner = _Miner(anchors, min(hardest, len(candidates)))
+        found = kernel.logsumexp(anchors, candidates, scale, pairs=pairs, bound=bound(scale), watch=miner)
+        return _Pool(candidates.detach().to(anchors.dtype), found, miner)
+
+    def _with_mixtures(self, anchors: Tensor, pools: list[_Pool], scale: float | Tensor, hardest: int) -> Tensor:
+        hard = _join([pool.rows for pool in pools], [pool.miner for pool in pools], number(scale), hardest)
+        mixtures, cosines = mixed_logsumexp(anchors, hard, scale, self.recipe)
         self.mined.append(hard.cosines)
         self.made.append(cosines)
-        return join([*found, mixtures])
+        return join([*(pool.found for pool in pools), mixtures])
 
     def parts(self) -> dict[str, Tensor]:
         return {"negative_hardest": _mean(self.mined), "negative_mixed": _mean(self.made)}
@@ -197,6 +204,14 @@ class _Miner:
 
     def __call__(self, block: Tensor, rows: slice) -> None:
         self.scores[rows], self.places[rows] = largest(block, self.scores.shape[1], ordered=False)
+
+
+class _Pool(NamedTuple):
+    """Candidates ``(M, D)`` without gradient, the anchors' log-sum-exps over them, and their hardest."""
+
+    rows: Tensor
+    found: Tensor
+    miner: _Miner
 
 
 def _join(pools: Sequence[Tensor], miners: Sequence[_Miner], scale: float, count: int) -> Hard:
