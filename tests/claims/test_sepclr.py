@@ -32,7 +32,7 @@ from overlays import Overlay, overlay
 pytestmark = pytest.mark.claim
 
 TUNING = 0 if claims.SMOKE else 100  # a smoke run trains each arm once
-SEEDS = (0,) if claims.SMOKE else (0, 1, 2)
+SEEDS = (0,) if claims.SMOKE else (0, 1, 2, 3, 4)
 FRAME = (
     "--epochs 40 --batch_size 128 --optimization.name adam --optimization.weight_decay 0 "
     "--views SimCLRViews --views.size 24 --views.scale [0.4,1.0] --views.flip 0 --encoder SlimResNet --encoder.width 16"
