@@ -16,6 +16,7 @@ pytestmark = pytest.mark.unit
 
 MAKE = {
     "slim": SlimResNet,
+    "slim-group": lambda **kw: SlimResNet(width=16, norm="group", **kw),
     "slim-deep": lambda **kw: SlimResNet(width=16, depth=[2, 1], zero_init=True, **kw),
     "vit": TinyViT,
     "vit-wide": lambda **kw: TinyViT(dim=128, depth=2, heads=4, **kw),

@@ -62,3 +62,19 @@ def test_weights_are_contiguous_so_that_they_can_be_saved():
 def test_errors(settings, text):
     with pytest.raises(ConfigError, match=text):
         SlimResNet(**settings)
+
+
+def test_by_groups_a_sample_is_encoded_alike_in_any_company() -> None:
+    torch.manual_seed(0)
+    alone, other = torch.rand(2, 1, 3, 32, 32)
+    for norm, alike in (("group", True), ("batch", False)):
+        encoder = SlimResNet(width=16, norm=norm).train()  # type: ignore[arg-type]
+        found = [
+            encoder(View(images, "image")).pooled[0] for images in (alone.repeat(2, 1, 1, 1), torch.cat([alone, other]))
+        ]
+        assert torch.allclose(*found, atol=1e-5) is alike
+
+
+def test_an_unknown_norm_is_named() -> None:
+    with pytest.raises(ConfigError, match="norm: found 'layer'; allowed: 'batch' or 'group'"):
+        SlimResNet(norm="layer")  # type: ignore[arg-type]

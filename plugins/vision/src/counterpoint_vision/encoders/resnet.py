@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,19 +15,26 @@ from counterpoint.parts import Encoder
 from counterpoint.types import Encoding, View
 from counterpoint_vision.encoders._input import pixels, positive
 
+Norm = Literal["batch", "group"]
+GROUPS = 8
+
+
+def _norm(kind: Norm, channels: int) -> nn.BatchNorm2d | nn.GroupNorm:
+    return nn.BatchNorm2d(channels) if kind == "batch" else nn.GroupNorm(math.gcd(GROUPS, channels), channels)
+
 
 class _Block(nn.Module):
     """Two 3x3 convolutions and a shortcut (He et al. 2016, the basic block)."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, norm: Norm) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-        self.norm1 = nn.BatchNorm2d(outputs)
+        self.norm1 = _norm(norm, outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
-        self.norm2 = nn.BatchNorm2d(outputs)
+        self.norm2 = _norm(norm, outputs)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
-            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), _norm(norm, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         y = functional.relu(self.norm1(self.conv1(x)), inplace=True)
@@ -49,7 +58,9 @@ class SlimResNet(Encoder):
             ``width=64, depth=(1, 1), stem=32`` has 7.6 million multiply-adds at 32 px.
         stem: channels of the stem; by default ``width``.
         channels: channels of the images (3 colour, 1 grey).
-        zero_init: start every block as the identity (Goyal et al. 2017): the last BatchNorm's scale is 0.
+        zero_init: start every block as the identity (Goyal et al. 2017): the last norm's scale is 0.
+        norm: ``"batch"``; or ``"group"``, 8 groups of channels by sample, for batches that are not like the data (the
+            later of several stages, whose batches come from one cell) or that are tiny.
 
     Attributes:
         dim: ``width * 2 ** (len(depth) - 1)``; 128 by default.
@@ -67,21 +78,24 @@ class SlimResNet(Encoder):
         stem: int | None = None,
         channels: int = 3,
         zero_init: bool = False,
+        norm: Norm = "batch",
     ) -> None:
         super().__init__()
+        if norm not in get_args(Norm):
+            raise ConfigError(message("norm", repr(norm), " or ".join(map(repr, get_args(Norm)))))
         if not depth:
             raise ConfigError(message("depth", "no stage", "one number of blocks per stage", "Try depth=[1, 1, 1]."))
         stem = width if stem is None else stem
         positive(width=width, stem=stem, channels=channels, **{f"depth[{i}]": blocks for i, blocks in enumerate(depth)})
         self.channels = channels
         self.stem = nn.Conv2d(channels, stem, 3, 2, 1, bias=False)
-        self.norm = nn.BatchNorm2d(stem)
+        self.norm = _norm(norm, stem)
         blocks: list[nn.Module] = []
         inputs = stem
         for stage, repeats in enumerate(depth):
             outputs = width * 2**stage
             for number in range(repeats):
-                blocks.append(_Block(inputs, outputs, stride=2 if number == 0 else 1))
+                blocks.append(_Block(inputs, outputs, stride=2 if number == 0 else 1, norm=norm))
                 inputs = outputs
         self.blocks = nn.Sequential(*blocks)
         self.dim = inputs
