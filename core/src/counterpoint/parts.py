@@ -75,9 +75,9 @@ class Dataset(TorchDataset[Sample | Damaged], ABC):
         """Indices of ``train``, ``val`` and ``test``: disjoint, together everything.
 
         The default draws each sample's part from a hash of its *name*, so adding files moves no other file. With
-        labels 10 % go to each of val and test, without 5 %. Override where the data has official splits.
+        labels or targets 10 % go to each of val and test, without 5 %. Override where the data has official splits.
         """
-        share = 10 if self.labels is not None else 5
+        share = 5 if self.labels is None and self.targets is None else 10
         draw = np.fromiter(
             (content_id(self.name(i).encode()) % 100 for i in range(len(self))), dtype=np.int64, count=len(self)
         )

@@ -316,6 +316,10 @@ def test_what_is_refused(started: Run, classified: Run, tmp_path: Path) -> None:
         cp.finetune(started, "regress", **{**SHORT, **out, "dataset": {"count": 100, "ordered": False}})
     with pytest.raises(RunError, match="holds a run already"):
         cp.finetune(started, "classify", **SHORT)
+    with pytest.raises(
+        ConfigError, match=r"--out: found .*; allowed: a directory of its own, not the run that it begins"
+    ):
+        cp.finetune(started, "classify", **SHORT, out=started.path, overwrite=True)
 
 
 def test_of_errors_the_smallest_is_kept(started: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -405,7 +409,9 @@ def test_the_runs_own_data_by_a_relative_path_keeps_its_options(
     monkeypatch.setattr(Run, "config", property(lambda self: config))
     monkeypatch.chdir(tmp_path)
     seen: list[list[str]] = []
-    monkeypatch.setattr(tuning.configs, "parse", lambda words: seen.append(list(words)) or Namespace(compare=False))
+    monkeypatch.setattr(
+        tuning.configs, "parse", lambda words: seen.append(list(words)) or Namespace(compare=False, out="x")
+    )
     tuning.configured(started.path, "classify", ["--data=digits-here"])
     assert any(word.startswith("--dataset=") for word in seen[0])
 

@@ -18,7 +18,7 @@ import yaml
 import counterpoint as cp
 import snippets
 import toy
-from counterpoint.errors import ConfigError, DataError, PluginError, RunError, TrainingError
+from counterpoint.errors import ConfigError, DataError, PluginError, RunError, ShapeError, TrainingError
 from counterpoint.parts import Encoder
 from counterpoint.plugin import Part, Plugin
 from counterpoint.run import Run
@@ -118,6 +118,15 @@ def test_keywords_are_options(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "run.json").read_text())["steps"] == 1
 
 
+def test_an_objective_without_its_labels_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = "The data has no labels: SupCon learns from views alone"
+    for number, labelled in enumerate((True, False)):
+        dataset = {"count": 60, "labelled": labelled}
+        settings = {**SMALL, "max_steps": 1, "dataset": dataset, "method": {"objective": "SupCon"}}
+        pretrain("toy/simclr", out=tmp_path / str(number), **settings)
+        assert (told in capsys.readouterr().out) is not labelled
+
+
 # What is refused before anything is written
 
 
@@ -141,6 +150,24 @@ def test_overwrite_removes_the_run_and_nothing_else(tmp_path: Path) -> None:
     assert (tmp_path / "mine.parquet").read_text() == "precious"
     steps = [line.split(",")[0] for line in (tmp_path / "metrics.csv").read_text().splitlines()]
     assert steps.count("step") == 1
+
+
+def test_a_mistake_that_shows_late_leaves_things_as_they_were(tmp_path: Path) -> None:
+    """The names that ``select`` may have are known when the untrained encoder has been measured."""
+    wrong = {**SMALL, "select": "acuracy"}
+    with pytest.raises(ConfigError, match="select: found 'acuracy'"):
+        pretrain("toy/simclr", out=tmp_path / "new", **wrong)
+    assert not (tmp_path / "new").exists()
+    run = pretrain("toy/simclr", out=tmp_path / "run", **SMALL)
+    before = {path.relative_to(run.path): path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    with pytest.raises(ConfigError, match="select: found 'acuracy'"):
+        pretrain("toy/simclr", out=run.path, overwrite=True, **wrong)
+    with pytest.raises(ShapeError, match=r"SimCLR: views: found 1 view\(s\); allowed: at least 2. The views make"):
+        pretrain("toy/simclr", out=run.path, overwrite=True, **SMALL, views={"views": 1})
+    with pytest.raises(ConfigError, match=r"--out: found .*; allowed: a directory of its own, not that of --init"):
+        pretrain("toy/simclr", out=run.path, overwrite=True, **SMALL, init=str(run.path))
+    after = {path.relative_to(run.path): path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    assert after == before
 
 
 @pytest.mark.parametrize("foreign", ["notes.txt", "config.yaml"])

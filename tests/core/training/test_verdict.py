@@ -385,3 +385,21 @@ def test_a_run_that_is_a_little_better_is_judged_by_the_rest() -> None:
     assert verdict(numbers() | ranked(0.02, 0.025) | knn(0.3, 0.3), select="recall@20").state == "healthy"
     collapsed = numbers(batch__std=0.01) | ranked(0.02, 0.025)
     assert verdict(collapsed, select="recall@20").state == "collapsed"
+
+
+@pytest.mark.parametrize(
+    ("method", "metric", "start", "end", "state"),
+    [
+        ("Classify", "accuracy", 0.1, 0.12, "healthy"),
+        ("Classify", "accuracy", 0.1, 0.1, "not better than untrained"),
+        ("Regress", "mae", 7.0, 6.9, "healthy"),
+        ("Regress", "mae", 7.0, 7.1, "not better than untrained"),
+    ],
+)
+def test_a_fine_tuning_is_judged_by_its_answers(method: str, metric: str, start: float, end: float, state: str) -> None:
+    """Its loss may stay near chance while the head learns to answer."""
+    near = numbers(train__loss=0.9 * math.log(10), train__chance=math.log(10))
+    looks = {f"untrained/{metric}": [(0, start)], f"val/{metric}": [(100, end), (150, end)]}
+    found = verdict(near | looks, method)
+    assert found.state == state
+    assert f"{metric} {end:.4f} on val, {start:.4f} at the start" in str(found)

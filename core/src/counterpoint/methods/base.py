@@ -190,8 +190,7 @@ class Method(lightning.LightningModule, ABC):
             ShapeError: fewer than ``min_views`` views, views of another number of rows than the batch, or one sample.
         """
         name = type(self).__name__
-        if len(views) < self.min_views:
-            raise ShapeError(message(f"{name}: views", f"{len(views)} view(s)", f"at least {self.min_views}"))
+        self.check_views(views)
         if self.global_rows(batch) < 2:
             todo = "Samples are compared with each other: raise batch_size."
             raise ShapeError(message(f"{name}: batch", f"{len(batch)} sample(s)", "at least 2", todo))
@@ -199,6 +198,16 @@ class Method(lightning.LightningModule, ABC):
             found = rows.count(view.data)
             if found is not None and found != len(batch):
                 raise ShapeError(message(f"{name}: views[{number}]", f"{found} rows", f"{len(batch)}, as in the batch"))
+
+    def check_views(self, views: list[View]) -> None:
+        """Refuse fewer views than the method compares.
+
+        Raises:
+            ShapeError: fewer than ``min_views``.
+        """
+        if len(views) < self.min_views:
+            found, todo = f"{len(views)} view(s)", "The views make so many of a sample; see --views --help."
+            raise ShapeError(message(f"{type(self).__name__}: views", found, f"at least {self.min_views}", todo))
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Trainable parameters in two groups: matrices and kernels, then biases, norms and scalars without decay."""

@@ -10,6 +10,7 @@ from counterpoint import objectives
 from counterpoint.errors import ConfigError, message
 from counterpoint.methods.base import Method
 from counterpoint.objectives import Objective
+from counterpoint.parts import Dataset
 from counterpoint.types import Batch
 
 SUPERVISION = ("labels", "targets")
@@ -52,6 +53,18 @@ def require(method: Method, objective: Objective) -> None:
     if "ignored" in why:
         allowed = f"one without labels or targets ({fit}, …), for {why}"
     raise ConfigError(message(f"{type(method).__name__}: objective", type(objective).__name__, allowed))
+
+
+def unsupervised(method: Method, dataset: Dataset) -> str:
+    """Says that the method's objective would learn from labels or targets, and the dataset has none; else empty."""
+    objective = getattr(method, "objective", None)
+    if not method.supervised or not isinstance(objective, Objective):
+        return ""
+    missing = [name for name in SUPERVISION if takes(objective, name) and getattr(dataset, name) is None]
+    if not missing:
+        return ""
+    name = type(objective).__name__
+    return f"The data has no {' and no '.join(missing)}: {name} learns from views alone, as without supervision."
 
 
 def supervision(objective: Objective, batch: Batch) -> dict[str, Tensor | None]:

@@ -17,7 +17,7 @@ WORDS = {
     "at chance": ("bad", "It has not learnt: the loss is at chance."),
     "diverged": ("bad", "It has diverged."),
     "too early": ("open", "It is too early to say."),
-    "not better than untrained": ("bad", "It is no better than an untrained encoder."),
+    "not better than untrained": ("bad", "It is no better than before the training."),
 }
 """State of a verdict -> tone, and the headline."""
 

@@ -20,9 +20,6 @@ from counterpoint.training.embedding import Embedded, embed, encode_with
 from counterpoint.training.measures import undisturbed
 from counterpoint.training.online import LARGEST, OnlineFeatures
 
-SHOWN = {"classify": "accuracy", "regress": "mae"}
-"""The metric of each task that people look at first."""
-
 
 def known(dataset: Dataset, indices: np.ndarray, task: str) -> np.ndarray:
     """Those of ``indices`` with a label (``"classify"``) or a target (``"regress"``).

@@ -156,10 +156,9 @@ class CellSampler(StepSampler):
         """Cells and coverage, in a line."""
         sizes = [len(cell) for cell in self.cells]
         lost = f"; {self.never} samples never, as their cells have fewer than {self.rows}" if self.never else ""
-        return (
-            f"Each batch from one of {len(sizes)} cells of {min(sizes)} to {max(sizes)} samples; an epoch sees "
-            f"{self.coverage:.0%} of the samples{lost}"
-        )
+        large = f"{min(sizes)} to {max(sizes)}" if min(sizes) < max(sizes) else f"{max(sizes)}"
+        cells = f"one of {len(sizes)} cells" if len(sizes) > 1 else "one cell"
+        return f"Each batch from {cells} of {large} samples; an epoch sees {self.coverage:.0%} of the samples{lost}"
 
 
 class CellLog(Callback):

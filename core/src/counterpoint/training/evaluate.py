@@ -29,6 +29,8 @@ from counterpoint.training.separation import metrics as probes
 from counterpoint.training.separation import separation
 from counterpoint.training.tables import bar, tell_damaged
 
+FEW = 50
+"""Fewer samples measured: one is 2 points of accuracy and more."""
 PAIRS = 1000  # held-out samples of which two views are made
 Rows = dict[str, dict[str, float]]
 LEARNT, UNTRAINED, RAW, PCA = "learnt", "untrained", "raw input", "raw input, PCA"
@@ -42,12 +44,14 @@ class Evaluation:
         rows: row name -> metric -> value; the learnt encoder first, then the baselines.
         split: which split was measured.
         classes: number of classes, or None.
+        samples: how many were measured, or None where a protocol decides.
         path: the JSON file with everything that the numbers depend on.
     """
 
     rows: dict[str, dict[str, float]]
     split: str
     classes: int | None
+    samples: int | None
     path: Path
 
 
@@ -76,20 +80,22 @@ def evaluate_run(
     dataset = run.open(data)
     console = Console()
     told: dict[str, Any] = {}
+    samples: int | None = len(dataset.splits()[split])
     if run.tuned:
         found = measure_tuned(run, dataset, split, console, dataset if data is None else run.open())
         answers = {"accuracy": found.predicted}
         rows, more = found.rows, {"confusion": _confusion(run.head.classes or None, found.found, answers)}
-        told = {"task": run.head.task, "pairs": found.pairs()}
+        told, samples = {"task": run.head.task, "pairs": found.pairs()}, len(found.found.index)
     elif run.plugin.protocol is not None:
         rows, more = _by_protocol(run, dataset, split, quick, console), {"confusion": None}
+        samples = None
     else:
         rows, more = _by_features(run, dataset, split, quick, console)
     classes = None if dataset.classes is None else len(dataset.classes)
     path = out or run.path / f"evaluation-{split}.json"
-    facts = {**_facts(run, dataset, data, split, rows), "classes": classes, **more, **told}
+    facts = {**_facts(run, dataset, data, split, rows), "classes": classes, "samples": samples, **more, **told}
     write_text(path, json.dumps(facts, indent=2) + "\n")
-    return Evaluation(rows, split, classes, path)
+    return Evaluation(rows, split, classes, samples, path)
 
 
 def _by_protocol(run: Run, dataset: Dataset, split: str, quick: bool, console: Console) -> Rows:
@@ -227,5 +233,8 @@ def _facts(
 def show(evaluation: Evaluation) -> None:
     """Print the table and where its file is."""
     console = Console()
-    console.print(comparison(evaluation.rows, classes=evaluation.classes, title=f"{evaluation.split} split"))
+    title = f"{evaluation.split} split" + ("" if evaluation.samples is None else f", {evaluation.samples} samples")
+    console.print(comparison(evaluation.rows, classes=evaluation.classes, title=title))
+    if evaluation.samples is not None and evaluation.samples < FEW:
+        console.print(f"Of {evaluation.samples} samples: one more or less of them right changes these numbers visibly.")
     console.print(f"Everything that these numbers depend on: {evaluation.path}")

@@ -9,7 +9,7 @@ from jsonargparse import Namespace
 from rich.console import Console
 from rich.markup import escape
 
-from counterpoint.errors import ConfigError, Interrupted, nearest
+from counterpoint.errors import ConfigError, Interrupted, message, nearest
 from counterpoint.methods.finetune import views_wanted
 from counterpoint.methods.registry import FINE_TUNING
 from counterpoint.run import Run
@@ -67,6 +67,9 @@ def configured(run: str | Path, task: str | None, words: Sequence[str]) -> Names
         options = {key: value for key, value in (own.get("init_args") or {}).items() if key != "source"}
         parts["dataset"] = {"class_path": own["class_path"], "init_args": options}
     config = configs.parse([recipe, *configs.flatten({**settings, **parts}), *chosen])
+    if Path(config.out).resolve() == start.path.resolve():
+        todo = "Choose another: that encoder is what the result is measured beside."
+        raise ConfigError(message("--out", config.out, "a directory of its own, not the run that it begins with", todo))
     if config.compare and config.method.init_args.objective is None:
         raise ConfigError("--compare: there is nothing to compare with; name an --objective other than plain")
     return config

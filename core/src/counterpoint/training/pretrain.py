@@ -21,15 +21,16 @@ from lightning.pytorch.loggers.logger import Logger
 from rich.console import Console
 from rich.markup import escape
 
-from counterpoint.errors import ConfigError, DataError, Interrupted, RunError, message
+from counterpoint.errors import ConfigError, DataError, Interrupted, PluginError, RunError, ShapeError, message
 from counterpoint.files import require_disk, write_text
 from counterpoint.methods.base import Method
 from counterpoint.methods.finetune import FineTune
+from counterpoint.methods.fit import unsupervised
 from counterpoint.parts import Dataset, Protocol, Views
 from counterpoint.run import CONFIG, Run, is_run
 from counterpoint.training import config as configs
 from counterpoint.training._tables import STAGES
-from counterpoint.training.answers import SHOWN, OnlineAnswers, begin, refit, training_samples
+from counterpoint.training.answers import OnlineAnswers, begin, refit, training_samples
 from counterpoint.training.cells import CellLog, CellSampler, largest_cell, read_cells
 from counterpoint.training.checkpoints import LAST, SaveLast, checkpoint_step, resume_command
 from counterpoint.training.contrasted import StratifiedSampler
@@ -51,11 +52,12 @@ from counterpoint.training.sources import SOURCES, Sources, accepting
 from counterpoint.training.stages import fit_stages
 from counterpoint.training.statistics import recompute_statistics
 from counterpoint.training.stops import LeaveNow, StopRequest
-from counterpoint.training.verdict import diagnose
+from counterpoint.training.verdict import SHOWN, diagnose
 
 ROOM = 64 * 2**20  # bytes beside the checkpoints: logs, report
 FOLDERS = ("checkpoints", "encoder", "head", "plain", "tensorboard", STAGES)
 WRITTEN = (CONFIG, "run.json", "*.csv", "evaluation-*.json", "non-finite.json", "report.html", *FOLDERS)
+HELD = ".overwritten"
 COPIES = 3  # the old checkpoint, the new one while it is written, and the encoder
 
 
@@ -99,19 +101,51 @@ def start_run(config: Namespace, *, overwrite: bool = False) -> Run:
     for option in ("cells", "init"):
         if config[option] is not None:
             config[option] = str(Path(config[option]).resolve())
-    if is_first_process():
-        _claim(Path(config.out), overwrite)
+    if config.init is not None and Path(config.init).resolve() == Path(config.out).resolve():
+        raise ConfigError(message("--out", config.out, "a directory of its own, not that of --init", "Choose another."))
+    if not is_first_process():
+        return _begin(config)
+    _claim(Path(config.out), overwrite)
+    with _holding(Path(config.out)):
+        return _begin(config)
+
+
+def _begin(config: Namespace) -> Run:
     if config.stages.count > 1:
         described(config)
-        if is_first_process():
-            clear(Path(config.out))
         return fit_stages(config, _fit, resumed=False)
     return _fit(config, checkpoint=None)
+
+
+@contextmanager
+def _holding(out: Path) -> Iterator[None]:
+    """Keep the run that is overwritten until its successor has something to go on from.
+
+    A mistake that shows only when training begins (a misspelt ``select``) leaves everything as it was.
+    """
+    held = out / HELD
+    shutil.rmtree(held, ignore_errors=True)
+    for path in written(out):
+        held.mkdir(exist_ok=True)
+        path.rename(held / path.name)
+    try:
+        yield
+    except (ConfigError, DataError, PluginError, ShapeError):
+        if not ((out / LAST).is_file() or any((out / STAGES).glob(f"*/{LAST}"))):
+            clear(out)
+            for path in held.iterdir() if held.is_dir() else ():
+                path.rename(out / path.name)
+        raise
+    finally:
+        shutil.rmtree(held, ignore_errors=True)
+        if out.is_dir() and not any(out.iterdir()):
+            out.rmdir()
 
 
 def resume_run(path: Path) -> Run:
     """Go on with the run at ``path``, exactly as if it had never stopped."""
     run = Run(path)
+    shutil.rmtree(path / HELD, ignore_errors=True)
     if (path / "run.json").is_file():
         Console().print(f"{escape(str(path))} is finished already; nothing to resume.", soft_wrap=True)
         return run
@@ -145,9 +179,14 @@ def _claim(out: Path, overwrite: bool) -> None:
         )
 
 
+def written(out: Path) -> list[Path]:
+    """What a run writes, as far as it is there."""
+    return [path for pattern in WRITTEN for path in out.glob(pattern)]
+
+
 def clear(out: Path) -> None:
-    """Remove the run that is overwritten: what a run writes, and nothing else."""
-    for path in (path for pattern in WRITTEN for path in out.glob(pattern)):
+    """Remove what a run wrote, and nothing else."""
+    for path in written(out):
         if path.is_dir():
             shutil.rmtree(path)
         else:
@@ -193,6 +232,8 @@ def _fit(config: Namespace, checkpoint: Path | None) -> Run:
         told = f"{len(indices)} training samples of {Sources.of(config)} · {sizes.describe(settings.batch_size)}"
         console.print(f"[bold]{config.recipe}[/] · {escape(told)}")
         drawn = data.sampler(ranks=trainer.world_size)
+        if warning := unsupervised(method, dataset):
+            console.print(escape(warning), style="bold")
         for note in (*dataset.notes, *([str(drawn)] if isinstance(drawn, CellSampler) else [])):
             console.print(escape(note), style="dim")
     began = time.perf_counter()

@@ -83,8 +83,11 @@ def measure_sizes(
 
     Raises:
         DataError: no sample at all can be read.
+        ShapeError: fewer views than the method learns from.
     """
-    made = method.used(views(_probe(dataset, indices), torch.Generator().manual_seed(0)))
+    made = views(_probe(dataset, indices), torch.Generator().manual_seed(0))
+    method.check_views(made)
+    made = method.used(made)
     activation = activation_bytes(method.encoder, made)
     free = free_memory(device)
     share = free if device.type == "cuda" else free // ranks  # processes on one machine share its memory

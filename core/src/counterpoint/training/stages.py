@@ -160,6 +160,10 @@ def _cluster(config: Namespace, stages: Stages, number: int, path: Path) -> None
     least = stages.min_cell or int(before.config["batch_size"]) * int(_facts(before)["processes"])
     refined = refine(parents[inside], clusters[inside])
     cells[inside] = merge_small(refined, parents[inside], features.numpy()[inside[known]], least)
+    if len(np.unique(cells[inside])) == len(np.unique(parents[inside])) and stages.clusters > 1:
+        told = f"All clusters are smaller than a step of {least} samples and merged: this stage is an ordinary run."
+        todo = "Lower batch_size or stages.clusters, or set stages.min_cell."
+        Console().print(f"{told} {todo}", style="bold", soft_wrap=True)
     write_cells(path / CELLS, indices, {"cell": cells, "cluster": clusters})
 
 

@@ -51,6 +51,8 @@ SEPARATED = 0.01  # mean cosine of positives over that of negatives: 0 where vie
 EQUAL = 0.9  # mean cosine of negatives: above it, positives that are not separated mean that all scores are equal
 APART = 0.5  # standard deviations by which positives and negatives have come apart since the first fifth of the run
 WORSE = 1.2  # times the chance level: worse than knowing nothing; a loss this high has blown up
+SHOWN = {"classify": "accuracy", "regress": "mae"}
+"""The metric of a fine-tuning's task that people look at first, and that judges it."""
 BETTER = 1.5  # times the untrained encoder's value of the metric that chooses the epoch: then it learns, whatever else
 PARTS = 5  # a run's points are compared fifth by fifth
 
@@ -83,10 +85,14 @@ def verdict(metrics: Metrics, method: str | None = None, select: str | None = No
     Args:
         metrics: metric -> ``(step, value)`` pairs, as `read_metrics` gives them.
         method: the method's name (``"byol"``), for a remedy that fits it.
-        select: the metric of val that chooses the epoch, if one does: its direct measure decides.
+        select: the metric of val that chooses the epoch, if one does: its direct measure decides. Of a fine-tuning
+            (``"classify"``, ``"regress"``) where none does, the one that is shown.
     """
+    tuned = (method or "").lower() in SHOWN
+    select = SHOWN[(method or "").lower()] if tuned and select is None else select
     numbers = _numbers(metrics, select)
-    for rule in (*_FIRST, partial(_measured, select=select), *_RULES):
+    measured = partial(_answered if tuned else _measured, select=select)
+    for rule in (*_FIRST, measured, *_RULES):
         found = rule(numbers)
         if found is not None:
             state, text = found
@@ -251,6 +257,19 @@ def _measured(n: dict[str, float], select: str | None) -> Found:
     if now <= before and n["step"] >= EARLY_CHANCE:
         return "not better than untrained", f"Not better than untrained: {text}."
     return None
+
+
+def _answered(n: dict[str, float], select: str | None) -> Found:
+    """A fine-tuning's answers to val are its use itself: better than at the start, or not, whatever the loss."""
+    if "selected" not in n or select is None:
+        return None
+    now, before = n["selected"], n["untrained selected"]
+    text = f"{select} {now:.4f} on val, {before:.4f} at the start"
+    if (now < before) if smaller_is_better(select) else (now > before):
+        return "healthy", f"Healthy: {text}; {_healthy(n).removeprefix('Healthy: ')}"
+    if n["step"] < EARLY_CHANCE:
+        return "too early", f"Too early to say: {text}, after {n['step']:.0f} updates."
+    return "not better than untrained", f"Not better than at the start: {text}."
 
 
 def _collapsed(n: dict[str, float]) -> Found:
