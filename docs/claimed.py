@@ -123,19 +123,19 @@ def hydra_gains() -> str:
     return gains({name: gain for name, gain in found.items() if not name.startswith("rank")})
 
 
-def stages(name: str, data: str = "painted") -> str:
+def stages(name: str, data: str = "coded") -> str:
     """Accuracy of probes of both factors."""
     found = read("claims", f"mcl-{name}").get(data)
     if not found:
         return ABSENT
     rows = [[arm, *(spread(values) for values in one.values())] for arm, one in found["test"].items()]
-    return table(["encoders", "article, %", "colour, %"], rows)
+    return table(["encoders", "class, %", "code, %"], rows)
 
 
 def stage_gains(name: str) -> str:
     """Two stages minus each control."""
     told = {}
-    for data in ("painted", "plain"):
+    for data in ("coded", "plain"):
         for control, factors in read("claims", f"mcl-{name}").get(data, {}).get("gain", {}).items():
             told |= {
                 f"{data}: {factor}, over {control}": {"difference": gain["difference"]}
