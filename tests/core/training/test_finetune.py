@@ -172,7 +172,8 @@ def test_stopped_and_resumed_ends_like_never_stopped(
 def test_a_comparison_that_was_stopped_goes_on(
     started: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = {**SHORT, "objective": "core-tuning", "compare": True, "out": tmp_path / "run"}
+    settings = {**SHORT, "objective": "core-tuning", "compare": True, "out": tmp_path / "run", "report": True}
+    page = tmp_path / "run" / "report.html"
 
     def refuse(*_: Any, **__: Any) -> None:
         raise Interrupted("now")
@@ -182,7 +183,9 @@ def test_a_comparison_that_was_stopped_goes_on(
         with pytest.raises(Interrupted, match=r"Go on with: counterpoint finetune --resume .*run"):
             cp.finetune(started, "classify", **settings)
     assert not (tmp_path / "run" / "evaluation-test.json").exists()
+    assert "measured on the test split" not in page.read_text()
     assert cli.main(["finetune", "--resume", str(tmp_path / "run")]) == 0
+    assert "measured on the test split" in page.read_text(), "the log did not change, but there is more to show"
     assert list(metrics(Run(tmp_path / "run")))[:2] == ["learnt", "plain"]
     assert cli.main(["pretrain", "--resume", str(tmp_path / "run")]) == 0
     assert "finished already" in capsys.readouterr().out
