@@ -321,6 +321,12 @@ def test_what_is_refused(started: Run, classified: Run, tmp_path: Path) -> None:
         cp.finetune(started, "classify", **SHORT)
 
 
+def test_the_lines_say_that_it_had_learnt(started: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cp.finetune(started, "classify", out=tmp_path / "run", **{**SHORT, "progress": True, "epochs": 1})
+    printed = capsys.readouterr().out
+    assert "(at the start 0." in printed and "(untrained" not in printed
+
+
 def test_of_errors_the_smallest_is_kept(started: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the verdict calls less of it better."""
     settings = {**SHORT, "epochs": 4, "lr": 0.05, "select": "mae"}

@@ -42,7 +42,7 @@ from counterpoint.training.logs import MetricsLog
 from counterpoint.training.monitors import Monitor
 from counterpoint.training.online import OnlineFeatures
 from counterpoint.training.optimizers import configure
-from counterpoint.training.progress import Progress
+from counterpoint.training.progress import STARTED, UNTRAINED, Progress
 from counterpoint.training.recipes import find_recipe
 from counterpoint.training.selection import Selection
 from counterpoint.training.settings import Settings, set_threads, settings_of
@@ -177,7 +177,8 @@ def _fit(config: Namespace, checkpoint: Path | None) -> Run:
     # Saving comes last, when the monitors have written their rows.
     with _quiet():
         watching = [monitor, *([selection] if selection else []), *([CellLog(data)] if settings.cells else [])]
-        watching += [Progress(not settings.progress, settings.select or _shown(method))]
+        before = STARTED if isinstance(method, FineTune) else UNTRAINED
+        watching += [Progress(not settings.progress, settings.select or _shown(method), before=before)]
         trainer = _trainer(settings, out, [stop, guard, *watching, save])
     together = len(indices) if cells is None else largest_cell(cells)
     config.batch_size = settings.batch_size = _batch_size(settings, together, trainer.world_size, cells is not None)
