@@ -249,6 +249,11 @@ def test_the_report_shows_answers(classified: Run, started: Run, tmp_path: Path)
     run = cp.finetune(started, "regress", out=tmp_path / "run", **{**SHORT, "report": True})
     text = (run.path / "report.html").read_text()
     assert "Predicted and true" in text and "Mean absolute error" in text and "scatter" in text
+    assert "What is taken for what" not in text, "numbers are not taken for each other"
+    assert "not a number" not in text, "a constant has no correlation: a dash"
+    rows = metrics(run)
+    assert [rows["constant"][name] for name in ("pearson", "spearman")] == [None, None]
+    assert "NaN" not in (run.path / "evaluation-test.json").read_text()
 
 
 # Which samples

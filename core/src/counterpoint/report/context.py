@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from counterpoint.errors import CounterpointError
+from counterpoint.evaluation.table import from_json
 from counterpoint.methods.registry import FINE_TUNING
 from counterpoint.parts import Dataset
 from counterpoint.report.section import Preview
@@ -128,7 +129,8 @@ class Context:
 
     def evaluation(self, split: str) -> dict[str, Any]:
         """What ``counterpoint evaluate --split`` wrote; empty where it did not run."""
-        return _json(self.run.path / f"evaluation-{split}.json")
+        found = _json(self.run.path / f"evaluation-{split}.json")
+        return {**found, "metrics": from_json(found.get("metrics", {}))} if found else {}
 
     @property
     def measured(self) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from counterpoint.report.context import Context
-from counterpoint.report.section import number, percent
+from counterpoint.report.section import measure, number, percent
 from counterpoint.report.sections.curves import knn_metric
 from counterpoint.training.checkpoints import resume_command
 
@@ -98,8 +99,7 @@ def _answered(context: Context) -> list[Number]:
     """How well a fine-tuned head answered at the last look."""
     looks = {name: context.metrics.get(f"val/{name}") for name in ("accuracy", "mae", "spearman")}
     names = {"accuracy": "accuracy", "mae": "mean absolute error", "spearman": "rank correlation"}
-    show = {"accuracy": percent}
-    found = [Number(names[n], show.get(n, number)(p[-1][1]), "on validation") for n, p in looks.items() if p]
+    found = [Number(names[n], measure(n, p[-1][1]), "on validation") for n, p in looks.items() if p]
     return found if context.task else []
 
 
@@ -110,5 +110,6 @@ def _selected(context: Context) -> list[Number]:
     if not looks or select not in context.words:
         return []
     start = context.metrics.get(f"untrained/{select}")
-    beside = f"on validation; untrained {percent(start[-1][1])}" if start else "on validation"
-    return [Number(context.words[select][0], percent(max(value for _, value in looks)), beside)]
+    beside = f"on validation; untrained {measure(select, start[-1][1])}" if start else "on validation"
+    best = max((value for _, value in looks if not math.isnan(value)), default=math.nan)
+    return [Number(context.words[select][0], measure(select, best), beside)]

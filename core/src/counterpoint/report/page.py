@@ -111,6 +111,8 @@ def _functions(context: Context) -> dict[str, Write]:
         del before["scores"]
         first = {"quality": before.pop("quality"), **({"answers": answers} if context.task == "regress" else {})}
         before = {**first, **before}
+    if context.task == "regress":  # numbers are not taken for each other
+        del before["confusion"]
     staged: dict[str, Write] = {"stages": stages} if context.stages else {}
     return {**before, **staged, **added, **AFTER}
 
