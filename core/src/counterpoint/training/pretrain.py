@@ -35,7 +35,7 @@ from counterpoint.training.checkpoints import LAST, SaveLast, checkpoint_step, r
 from counterpoint.training.contrasted import StratifiedSampler
 from counterpoint.training.data import RunData, StepSampler
 from counterpoint.training.encoder_files import WEIGHTS, load_weights
-from counterpoint.training.export import WITHOUT_LABELS, Facts, described, export, is_first_process
+from counterpoint.training.export import Facts, described, export, is_first_process
 from counterpoint.training.guards import StepGuard
 from counterpoint.training.head_files import save_head
 from counterpoint.training.logs import MetricsLog
@@ -208,10 +208,7 @@ def _fit(config: Namespace, checkpoint: Path | None) -> Run:
             chosen = {"by": settings.select, **selection.best}
         if cells is not None:
             recompute_statistics(method.encoder, views, dataset, indices, settings)
-        learnt = f"fine-tuned to {method.task}" if isinstance(method, FineTune) else WITHOUT_LABELS
-        facts = Facts(
-            len(indices), trainer.global_step, seconds, done / seconds, chosen, trainer.world_size, learnt=learnt
-        )
+        facts = Facts(len(indices), trainer.global_step, seconds, done / seconds, chosen, trainer.world_size)
         export(out, config, method.encoder, described(config), dataset, facts)
         if isinstance(method, FineTune):
             refit(method, views, dataset, indices)
