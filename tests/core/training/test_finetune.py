@@ -246,14 +246,29 @@ def test_the_report_shows_answers(classified: Run, started: Run, tmp_path: Path)
     text = write_report(classified, tmp_path / "c.html").path.read_text()
     assert "Answers of the fine-tuned run, measured on the test split" in text
     assert "Balanced accuracy" in text and "The fine-tuned run, measured once on the test split." in text
+    assert f"the encoder of {started.path.resolve()}" in text and "CoreTuning, cross-entropy included" in text
     run = cp.finetune(started, "regress", out=tmp_path / "run", **{**SHORT, "report": True})
     text = (run.path / "report.html").read_text()
     assert "Predicted and true" in text and "Mean absolute error" in text and "scatter" in text
+    assert "the plain loss: absolute error" in text
     assert "What is taken for what" not in text, "numbers are not taken for each other"
     assert "not a number" not in text, "a constant has no correlation: a dash"
     rows = metrics(run)
     assert [rows["constant"][name] for name in ("pearson", "spearman")] == [None, None]
     assert "NaN" not in (run.path / "evaluation-test.json").read_text()
+
+
+def test_a_page_of_few_labels_that_was_not_measured(started: Run, tmp_path: Path) -> None:
+    from counterpoint.report.page import write_report
+
+    run = cp.finetune(started, "classify", out=tmp_path / "run", labels_per_class=3, **SHORT)
+    (run.path / "evaluation-test.json").unlink()
+    text = write_report(run, tmp_path / "page.html").path.read_text()
+    assert "30, at most 3 of each class" in text
+    assert '<i class="mark ring"></i>at the start</span>' in text
+    assert '<i class="mark ring"></i>untrained</span>' not in text
+    train = len(run.open().splits()["train"])
+    assert f"among {train} samples of the train split" in text, "neighbours are not of what was trained on alone"
 
 
 # Which samples

@@ -90,7 +90,7 @@ def _numbers(context: Context, recent: Mapping[str, float]) -> list[Number]:
         beside_score = f"different samples {number(recent['negative'])}"
         made.append(Number("similarity of views", number(recent["positive"]), beside_score))
     if context.finished:
-        seconds = f"{number(context.facts['seconds'])} s in all"
+        seconds = f"{number(context.facts['seconds'])} s in all, set-up and looks included"
         made.append(Number("samples per second", number(context.facts["samples_per_second"]), seconds))
     return made
 
@@ -110,6 +110,6 @@ def _selected(context: Context) -> list[Number]:
     if not looks or select not in context.words:
         return []
     start = context.metrics.get(f"untrained/{select}")
-    beside = f"on validation; untrained {measure(select, start[-1][1])}" if start else "on validation"
+    beside = f"on validation; {context.before} {measure(select, start[-1][1])}" if start else "on validation"
     best = max((value for _, value in looks if not math.isnan(value)), default=math.nan)
     return [Number(context.words[select][0], measure(select, best), beside)]

@@ -13,9 +13,17 @@ from counterpoint.evaluation.table import CHANCE, with_chance
 from counterpoint.report.context import Context
 from counterpoint.report.section import Folded, HasHtml, Section, Table, measure
 from counterpoint.report.sections.curves import knn_metric
+from counterpoint.training.progress import STARTED, UNTRAINED
 
 Rows = Mapping[str, Mapping[str, float | None]]
-SHAPES = {"learnt": "learnt", "untrained": "ring", "raw input": "square", "raw input, PCA": "diamond", CHANCE: "bar"}
+SHAPES = {
+    "learnt": "learnt",
+    UNTRAINED: "ring",
+    STARTED: "ring",
+    "raw input": "square",
+    "raw input, PCA": "diamond",
+    CHANCE: "bar",
+}
 OTHERS = ("square", "diamond", "bar")
 """Shapes of a protocol's floors, in turn."""
 _PLAIN = (
@@ -66,13 +74,14 @@ def _online(context: Context) -> Section:
     if not names:
         return Section("How good is it?", "Not measured yet.", [todo])
     rows: dict[str, dict[str, float]] = {}
-    for row, prefix in (("learnt", "val"), ("untrained", "untrained")):
+    for row, prefix in (("learnt", "val"), (context.before, "untrained")):
         found = {name: context.metrics.get(f"{prefix}/{name}") for name in names}
         rows |= {row: {name: points[-1][1] for name, points in found.items() if points}} if any(found.values()) else {}
+    used = "used" if "labels" in context.supervision else "not used"
+    looked = ": the head's answers." if context.task else f", on frozen features. Labels were {used} in training."
     return Section(
         "How good is it?",
-        "The monitor's last look at the validation split"
-        + (": the head's answers." if context.task else ", on frozen features. Labels were not used in training."),
+        f"The monitor's last look at the validation split{looked}",
         # what a protocol measures has levels of its own, which only its floors know
         [DotPlot(rows if context.words else with_chance(rows, context.classes), context.words), todo],
     )
