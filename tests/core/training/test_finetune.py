@@ -259,6 +259,8 @@ def test_the_report_shows_answers(classified: Run, started: Run, tmp_path: Path)
 
 
 def test_a_page_of_few_labels_that_was_not_measured(started: Run, tmp_path: Path) -> None:
+    from counterpoint.report.context import Context
+    from counterpoint.report.headline import headline
     from counterpoint.report.page import write_report
 
     run = cp.finetune(started, "classify", out=tmp_path / "run", labels_per_class=3, **SHORT)
@@ -269,6 +271,9 @@ def test_a_page_of_few_labels_that_was_not_measured(started: Run, tmp_path: Path
     assert '<i class="mark ring"></i>untrained</span>' not in text
     train = len(run.open().splits()["train"])
     assert f"among {train} samples of the train split" in text, "neighbours are not of what was trained on alone"
+    context = Context(run)
+    context.verdict = verdict.Verdict("not better than untrained", "")
+    assert headline(context).title == "It is no better than at the start."
 
 
 # Which samples

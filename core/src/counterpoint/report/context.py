@@ -22,10 +22,9 @@ from counterpoint.training.data import mix
 from counterpoint.training.embedding import Embedded
 from counterpoint.training.evaluate_tuned import taught
 from counterpoint.training.logs import TIMING, read_metrics
-from counterpoint.training.progress import STARTED, UNTRAINED
 from counterpoint.training.scores import Histogram, read_scores
 from counterpoint.training.supervision import supervision_of, views_of
-from counterpoint.training.verdict import Verdict, diagnose
+from counterpoint.training.verdict import STARTED, UNTRAINED, Verdict, diagnose
 from counterpoint.types import Damaged, View
 
 HELD_OUT, BANK = 1000, 2000

@@ -21,6 +21,8 @@ WORDS = {
     "not better than untrained": ("bad", "It is no better than an untrained encoder."),
 }
 """State of a verdict -> tone, and the headline."""
+NO_BETTER = "It is no better than at the start."
+"""Of a fine-tuning, whose encoder had learnt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ def headline(context: Context) -> Headline:
     if verdict is None:
         return Headline("open", "Nothing to judge yet.", "No update was logged.", "", [], notice)
     tone, title = WORDS[verdict.state]
+    title = NO_BETTER if context.task and verdict.state == "not better than untrained" else title
     advice = f"Likely cause: {verdict.cause}. Try: {verdict.remedy}." if verdict.remedy else ""
     return Headline(tone, title, verdict.text, advice, _numbers(context, verdict.numbers), notice)
 

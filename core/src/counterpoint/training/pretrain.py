@@ -42,7 +42,7 @@ from counterpoint.training.logs import MetricsLog
 from counterpoint.training.monitors import Monitor
 from counterpoint.training.online import OnlineFeatures
 from counterpoint.training.optimizers import configure
-from counterpoint.training.progress import STARTED, UNTRAINED, Progress
+from counterpoint.training.progress import Progress
 from counterpoint.training.recipes import find_recipe
 from counterpoint.training.selection import Selection
 from counterpoint.training.settings import Settings, set_threads, settings_of
@@ -51,7 +51,7 @@ from counterpoint.training.sources import SOURCES, Sources, accepting
 from counterpoint.training.stages import fit_stages
 from counterpoint.training.statistics import recompute_statistics
 from counterpoint.training.stops import LeaveNow, StopRequest
-from counterpoint.training.verdict import diagnose
+from counterpoint.training.verdict import STARTED, UNTRAINED, diagnose
 
 ROOM = 64 * 2**20  # bytes beside the checkpoints: logs, report
 FOLDERS = ("checkpoints", "encoder", "head", "plain", "tensorboard", STAGES)

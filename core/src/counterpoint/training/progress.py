@@ -14,12 +14,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 
 from counterpoint.training.monitors import Monitor
+from counterpoint.training.verdict import UNTRAINED
 from counterpoint.types import Step
 
 SECONDS = 0.5
 """Between two looks at the loss: reading it makes a GPU wait."""
-UNTRAINED, STARTED = "untrained", "at the start"
-"""What the encoder was before the first update: of a pretraining, and of a fine-tuning, whose encoder had learnt."""
 
 
 class Progress(Callback):

@@ -18,6 +18,7 @@ import yaml
 
 from counterpoint.errors import RunError, message
 from counterpoint.evaluation.table import smaller_is_better
+from counterpoint.methods.registry import FINE_TUNING
 from counterpoint.training._remedies import advice
 from counterpoint.training._tables import read_metrics, stages_of
 from counterpoint.training.volatility import volatility
@@ -32,6 +33,8 @@ State = Literal[
     "not better than untrained",
 ]
 Metrics = Mapping[str, Sequence[tuple[int, float]]]
+UNTRAINED, STARTED = "untrained", "at the start"
+"""What the encoder was before the first update: of a pretraining, and of a fine-tuning, whose encoder had learnt."""
 
 EARLY = 50  # updates: before, warm-up and batch norm's settling decide more than the objective does
 EARLY_CHANCE = 100  # updates before a loss at chance, or a kNN not above the untrained one, is held against a run
@@ -86,7 +89,8 @@ def verdict(metrics: Metrics, method: str | None = None, select: str | None = No
         select: the metric of val that chooses the epoch, if one does: its direct measure decides.
     """
     numbers = _numbers(metrics, select)
-    for rule in (*_FIRST, partial(_measured, select=select), *_RULES):
+    before = STARTED if str(method).lower() in FINE_TUNING else UNTRAINED
+    for rule in (*_FIRST, partial(_measured, select=select, before=before), *_RULES):
         found = rule(numbers)
         if found is not None:
             state, text = found
@@ -161,7 +165,8 @@ def _numbers(metrics: Metrics, select: str | None) -> dict[str, float]:
         if metric == "untrained/queries" and points:
             numbers["queries"] = points[-1][1]
     if select is not None and metrics.get(f"val/{select}") and metrics.get(f"untrained/{select}"):
-        numbers["selected"] = max(value for _, value in metrics[f"val/{select}"])
+        best = min if smaller_is_better(select) else max
+        numbers["selected"] = best(value for _, value in metrics[f"val/{select}"])
         numbers["untrained selected"] = metrics[f"untrained/{select}"][-1][1]
     return numbers
 
@@ -238,18 +243,18 @@ def _too_early(n: dict[str, float]) -> Found:
     return None
 
 
-def _measured(n: dict[str, float], select: str | None) -> Found:
+def _measured(n: dict[str, float], select: str | None, before: str = UNTRAINED) -> Found:
     """What chooses the epoch measures the use itself, which spread and scores only hint at."""
     if "selected" not in n:
         return None
-    text = f"{select} {n['selected']:.4f} on val, untrained {n['untrained selected']:.4f}"
-    now, before = n["selected"], n["untrained selected"]
+    now, first = n["selected"], n["untrained selected"]
+    text = f"{select} {now:.4f} on val, {before} {first:.4f}"
     if select is not None and smaller_is_better(select):
-        now, before = before, now
-    if now > BETTER * before:
+        now, first = first, now
+    if now > BETTER * first:
         return "healthy", f"Healthy: {text}; {_healthy(n).removeprefix('Healthy: ')}"
-    if now <= before and n["step"] >= EARLY_CHANCE:
-        return "not better than untrained", f"Not better than untrained: {text}."
+    if now <= first and n["step"] >= EARLY_CHANCE:
+        return "not better than untrained", f"Not better than {before}: {text}."
     return None
 
 

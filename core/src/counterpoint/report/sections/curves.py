@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from counterpoint.report.charts import Line, LineChart, level
 from counterpoint.report.context import Context, Metrics, Missing
 from counterpoint.report.section import Folded, Grid, HasHtml, Section
-from counterpoint.training.progress import UNTRAINED
+from counterpoint.training.verdict import UNTRAINED
 
 LEAD = (
     "Each line stands beside the level that says what it is worth: chance, the encoder before training, or the healthy "

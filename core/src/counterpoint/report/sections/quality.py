@@ -13,7 +13,7 @@ from counterpoint.evaluation.table import CHANCE, with_chance
 from counterpoint.report.context import Context
 from counterpoint.report.section import Folded, HasHtml, Section, Table, measure
 from counterpoint.report.sections.curves import knn_metric
-from counterpoint.training.progress import STARTED, UNTRAINED
+from counterpoint.training.verdict import STARTED, UNTRAINED
 
 Rows = Mapping[str, Mapping[str, float | None]]
 SHAPES = {
