@@ -13,13 +13,8 @@ from counterpoint import apps, cli
 from counterpoint.plugin import Part, Plugin
 
 PRETRAIN = ("pretrain", "vision/simclr", "--help")
-SHOWN_ELSEWHERE = {
-    "config",
-    "print_config",
-    "print_shtab",
-    "optimization",
-    "stages",
-}  # of the settings: options, no settings
+SHOWN_ELSEWHERE = {"config", "print_config", "print_shtab", "optimization", "stages"}
+"""Options that are no settings, or have a table of their own."""
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

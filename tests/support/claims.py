@@ -27,6 +27,7 @@ from typing import Any
 import yaml
 
 from counterpoint.evaluation.stats import paired_difference
+from counterpoint.evaluation.table import from_json
 from counterpoint.training.logs import read_metrics
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -148,7 +149,7 @@ def measure(trial: Trial, split: str, quick: bool, data: str | None = None) -> d
         words = [] if other is None else ["--data", other, "--out", str(path)]
         words = ["evaluate", str(trial.folder), "--split", split, *words, *(["--quick"] if quick else [])]
         _command(words, trial.program)
-    rows = json.loads(path.read_text(encoding="utf-8"))["metrics"]
+    rows = from_json(json.loads(path.read_text(encoding="utf-8"))["metrics"])
     run = json.loads((trial.folder / "run.json").read_text(encoding="utf-8"))
     return {"rows": rows, **{key: run.get(key) for key in ("seconds", "steps", "versions", "selected")}}
 
@@ -170,8 +171,7 @@ def measure_tuned(tuning: Tuning, split: str) -> dict[str, dict[str, float]]:
     path = tuned(tuning) / f"evaluation-{split}.json"
     if not path.is_file():
         _command(["evaluate", str(tuning.folder), "--split", split], tuning.start.program)
-    rows: dict[str, dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))["metrics"]
-    return rows
+    return from_json(json.loads(path.read_text(encoding="utf-8"))["metrics"])
 
 
 def tunings(wanted: Iterable[Tuning], split: str) -> dict[Tuning, dict[str, dict[str, float]]]:

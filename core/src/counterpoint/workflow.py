@@ -15,7 +15,7 @@ from counterpoint.report.page import REPORT, write_report
 from counterpoint.run import Run, is_run
 from counterpoint.training import finetune as tuning
 from counterpoint.training import pretrain as training
-from counterpoint.training.checkpoints import is_tuned
+from counterpoint.training.checkpoints import PLAIN, is_tuned
 from counterpoint.training.config import flatten
 from counterpoint.training.evaluate import Evaluation, evaluate_run
 from counterpoint.training.export import is_first_process
@@ -140,10 +140,13 @@ def _reported(train: Callable[[], Run], out: Path) -> Run:
     return run
 
 
-def _mark(out: Path) -> int | None:
-    """When the log of the run was last written: a run that was refused has written nothing, and gets no report."""
-    path = out / "metrics.csv"
-    return path.stat().st_mtime_ns if path.is_file() else None
+def _mark(out: Path) -> list[int | None]:
+    """When what the report shows was last written: a run that was refused has written nothing, and gets no report.
+
+    Of a fine-tuning that is resumed for its comparison and measurement alone, the log stays as it is.
+    """
+    paths = [out / name for name in ("metrics.csv", f"{PLAIN}/run.json", "evaluation-test.json")]
+    return [path.stat().st_mtime_ns if path.is_file() else None for path in paths]
 
 
 def _wanted(out: Path) -> bool:

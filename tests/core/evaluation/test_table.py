@@ -9,7 +9,7 @@ import math
 import pytest
 from rich.console import Console
 
-from counterpoint.evaluation.table import chance, compared, comparison, markdown, to_json, with_chance
+from counterpoint.evaluation.table import chance, compared, comparison, from_json, markdown, share, to_json, with_chance
 
 pytestmark = pytest.mark.unit
 
@@ -59,6 +59,15 @@ def test_order_of_metrics_is_that_of_the_fullest_row() -> None:
 def test_json_holds_everything_and_no_nan() -> None:
     found = json.loads(to_json({"a": {"map": 0.5, "ci": math.nan}}, classes=3, digest="abc", seed=0))
     assert found == {"digest": "abc", "seed": 0, "classes": 3, "metrics": {"a": {"map": 0.5, "ci": None}}}
+    again = from_json(found["metrics"])["a"]
+    assert again["map"] == 0.5 and math.isnan(again["ci"])
+
+
+def test_what_may_be_negative_is_no_share() -> None:
+    assert [name for name in ("accuracy", "r2", "pearson", "spearman", "mae", "map") if share(name)] == [
+        "accuracy",
+        "map",
+    ]
 
 
 @pytest.mark.parametrize(

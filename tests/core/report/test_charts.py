@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from counterpoint.report.bars import StackedBars
 from counterpoint.report.charts import MOST_POINTS, Line, LineChart, Ridges, _ends, _Frame, level, nice_ticks, thinned
 from counterpoint.report.maps import LARGEST_MATRIX, Confusion, Dot, EmbeddingMap
-from counterpoint.report.section import Entry, Gallery, Lists, Picture, Table, Tile, number, percent
+from counterpoint.report.section import Entry, Gallery, Lists, Picture, Table, Tile, measure, number, percent
 from counterpoint.training.scores import BINS, Histogram
 
 pytestmark = pytest.mark.unit
@@ -44,6 +44,15 @@ def test_numbers_are_short(value: float | None, text: str) -> None:
 
 def test_shares_are_percentages() -> None:
     assert (percent(0.5684), percent(None), percent(math.nan)) == ("56.8%", "–", "not a number")
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "text"),
+    [("accuracy", 0.5, "50.0%"), ("r2", -2.377, "−2.38"), ("pearson", math.nan, "–"), ("spearman", 0.5, "0.50"),
+     ("mae", 12.04, "12.0"), ("accuracy", None, "–")],
+)  # fmt: skip
+def test_metrics_are_shown_in_their_own_scale(metric: str, value: float | None, text: str) -> None:
+    assert measure(metric, value) == text
 
 
 def test_a_value_that_is_no_number_leaves_a_gap_and_no_trace() -> None:

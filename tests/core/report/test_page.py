@@ -104,6 +104,27 @@ def test_it_says_what_is_measured_before_evaluate_and_after(run: Path) -> None:
     assert sum(map(sum, stored["counts"])) == len(Run(run).open().splits()["test"])
 
 
+def test_a_run_that_is_told_labels_says_so(run: Path, tmp_path: Path) -> None:
+    told = small(tmp_path / "told", batch_size=32, method={"objective": "SupCon"})
+    words = ("Labels were not used in training", "labels are not used in training", "which training never saw")
+    for word in words:
+        assert word in written(run) and word not in written(told), word
+    assert "Labels were used in training" in written(told)
+    cards = [(path / "encoder" / "README.md").read_text() for path in (run, told)]
+    assert "learnt without labels" in cards[0] and "learnt with labels" in cards[1]
+
+
+def test_the_speed_says_what_it_includes(run: Path) -> None:
+    assert "s in all, set-up and looks included" in written(run)
+
+
+def test_a_method_that_is_gone_loses_no_section(run: Path) -> None:
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["method"]["class_path"] = "gone.Method"
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    assert "Is it learning?" in written(run)
+
+
 def test_the_test_split_is_never_opened(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: set[int] = set()
     read = eviltoy.EvilDigits.__getitem__
@@ -134,7 +155,8 @@ def test_a_plugins_section_and_thumbnail(run: Path, monkeypatch: pytest.MonkeyPa
     eviltoy.install(monkeypatch, "strokes", "nothing")
     text = written(run)
     assert ">Strokes</h2>" in text
-    assert "There is nothing to show here for this run." in text
+    assert 'id="plugin-nothing"' not in text and "#plugin-nothing" not in text, "nothing to show, nothing shown"
+    assert 'id="spaces"' not in text
     assert "digit 3 &lt;script&gt;" in text, "text in the place of a picture, escaped"
 
 
@@ -170,7 +192,7 @@ def test_a_section_that_is_too_large_is_left_out(run: Path, monkeypatch: pytest.
 
 def test_a_run_without_labels(tmp_path: Path) -> None:
     text = written(small(tmp_path / "run", dataset={"count": 120, "labelled": False}))
-    assert "This needs labels, and the data has none." in text
+    assert "This needs labels, and the data has none. Training needs none either." in text
     assert "Map of the embeddings" in text
     assert "kNN accuracy" not in text
 

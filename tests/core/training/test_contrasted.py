@@ -168,6 +168,9 @@ def test_an_evaluation_probes_both_spaces_and_the_report_shows_them(run: Run) ->
     report = write_report(run.path)
     page = report.path.read_text()
     assert report.failures == []
+    assert "<span>on</span> digits against digits <span>in</span>" in page
+    assert "learnt from a background and targets" in (run.path / "encoder" / "README.md").read_text()
+    assert "which training never saw" not in page, "its classes are the two sources"
     assert "Common and salient" in page and "from the salient space" in page and "Length of the salient code" in page
 
 

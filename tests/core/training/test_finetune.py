@@ -172,7 +172,8 @@ def test_stopped_and_resumed_ends_like_never_stopped(
 def test_a_comparison_that_was_stopped_goes_on(
     started: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = {**SHORT, "objective": "core-tuning", "compare": True, "out": tmp_path / "run"}
+    settings = {**SHORT, "objective": "core-tuning", "compare": True, "out": tmp_path / "run", "report": True}
+    page = tmp_path / "run" / "report.html"
 
     def refuse(*_: Any, **__: Any) -> None:
         raise Interrupted("now")
@@ -182,7 +183,9 @@ def test_a_comparison_that_was_stopped_goes_on(
         with pytest.raises(Interrupted, match=r"Go on with: counterpoint finetune --resume .*run"):
             cp.finetune(started, "classify", **settings)
     assert not (tmp_path / "run" / "evaluation-test.json").exists()
+    assert "measured on the test split" not in page.read_text()
     assert cli.main(["finetune", "--resume", str(tmp_path / "run")]) == 0
+    assert "measured on the test split" in page.read_text(), "the log did not change, but there is more to show"
     assert list(metrics(Run(tmp_path / "run")))[:2] == ["learnt", "plain"]
     assert cli.main(["pretrain", "--resume", str(tmp_path / "run")]) == 0
     assert "finished already" in capsys.readouterr().out
@@ -243,9 +246,34 @@ def test_the_report_shows_answers(classified: Run, started: Run, tmp_path: Path)
     text = write_report(classified, tmp_path / "c.html").path.read_text()
     assert "Answers of the fine-tuned run, measured on the test split" in text
     assert "Balanced accuracy" in text and "The fine-tuned run, measured once on the test split." in text
+    assert f"the encoder of {started.path.resolve()}" in text and "CoreTuning, cross-entropy included" in text
     run = cp.finetune(started, "regress", out=tmp_path / "run", **{**SHORT, "report": True})
     text = (run.path / "report.html").read_text()
     assert "Predicted and true" in text and "Mean absolute error" in text and "scatter" in text
+    assert "the plain loss: absolute error" in text
+    assert "What is taken for what" not in text, "numbers are not taken for each other"
+    assert "not a number" not in text, "a constant has no correlation: a dash"
+    rows = metrics(run)
+    assert [rows["constant"][name] for name in ("pearson", "spearman")] == [None, None]
+    assert "NaN" not in (run.path / "evaluation-test.json").read_text()
+
+
+def test_a_page_of_few_labels_that_was_not_measured(started: Run, tmp_path: Path) -> None:
+    from counterpoint.report.context import Context
+    from counterpoint.report.headline import headline
+    from counterpoint.report.page import write_report
+
+    run = cp.finetune(started, "classify", out=tmp_path / "run", labels_per_class=3, **SHORT)
+    (run.path / "evaluation-test.json").unlink()
+    text = write_report(run, tmp_path / "page.html").path.read_text()
+    assert "30, at most 3 of each class" in text
+    assert '<i class="mark ring"></i>at the start</span>' in text
+    assert '<i class="mark ring"></i>untrained</span>' not in text
+    train = len(run.open().splits()["train"])
+    assert f"among {train} samples of the train split" in text, "neighbours are not of what was trained on alone"
+    context = Context(run)
+    context.verdict = verdict.Verdict("not better than untrained", "")
+    assert headline(context).title == "It is no better than at the start."
 
 
 # Which samples
@@ -320,6 +348,12 @@ def test_what_is_refused(started: Run, classified: Run, tmp_path: Path) -> None:
         ConfigError, match=r"--out: found .*; allowed: a directory of its own, not the run that it begins"
     ):
         cp.finetune(started, "classify", **SHORT, out=started.path, overwrite=True)
+
+
+def test_the_lines_say_that_it_had_learnt(started: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cp.finetune(started, "classify", out=tmp_path / "run", **{**SHORT, "progress": True, "epochs": 1})
+    printed = capsys.readouterr().out
+    assert "(at the start 0." in printed and "(untrained" not in printed
 
 
 def test_of_errors_the_smallest_is_kept(started: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

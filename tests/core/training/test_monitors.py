@@ -195,8 +195,11 @@ def test_a_resumed_runs_files_equal_an_undisturbed_ones(lab: Any, toy: Any, tmp_
     with pytest.raises(RuntimeError, match="power cut"):
         lab.fit(two, [monitor(two), SaveAt(tmp_path / "c.ckpt", step, step + 6)], max_epochs=3)
     three = module()
-    lab.fit(three, [monitor(three)], checkpoint=tmp_path / "c.ckpt" if step else None, max_epochs=3)
+    watching = monitor(three)
+    lab.fit(three, [watching], checkpoint=tmp_path / "c.ckpt" if step else None, max_epochs=3)
     assert {name: (lab.run / name).read_bytes() for name in expected} == expected
+    first = {name: v[-1][1] for name, v in read_metrics(lab.run).items() if name.startswith("untrained/")}
+    assert first and watching.latest.items() >= first.items(), "the baseline is known"
 
 
 def test_one_look_at_a_batch_costs_little() -> None:

@@ -38,8 +38,13 @@ def test_one_plain_line_an_epoch(lab: Any, toy: Any) -> None:
 
 def test_a_bounded_number_of_steps(lab: Any, toy: Any) -> None:
     lines = shown(lab, toy("attract"), max_epochs=-1, max_steps=15).splitlines()
-    assert [line.split(" · ")[:2] for line in lines] == [["epoch 1", "step 10"], ["epoch 2", "step 15"]]
+    assert [line.split(" · ")[:2] for line in lines] == [["epoch 1/2", "step 10"], ["epoch 2/2", "step 15"]]
     assert "chance" not in lines[0]
+
+
+def test_the_last_epoch_is_the_last_that_the_steps_allow(lab: Any, toy: Any) -> None:
+    lines = shown(lab, toy(), max_epochs=20, max_steps=15).splitlines()
+    assert [line.split(" · ")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
 
 
 def test_a_training_of_a_few_steps_has_a_speed(lab: Any, toy: Any) -> None:
@@ -74,3 +79,10 @@ def test_a_line_without_chance_and_knn() -> None:
     told = Step(torch.tensor(0.5))
     assert describe(told, {}) == ["loss 0.500"]
     assert describe(told, {"val/knn[k=20,T=0.07]": 0.25}) == ["loss 0.500", "kNN 25.0%"]
+
+
+def test_a_line_says_what_it_began_with() -> None:
+    """An encoder that had learnt is not called untrained, and a start of exactly 0 is one."""
+    told, latest = Step(torch.tensor(0.5)), {"val/accuracy": 0.3125, "untrained/accuracy": 0.0}
+    assert describe(told, latest, "accuracy", "at the start")[1:] == ["accuracy 0.3125 (at the start 0.0000)"]
+    assert describe(told, latest, "accuracy")[1:] == ["accuracy 0.3125 (untrained 0.0000)"]

@@ -380,6 +380,18 @@ def test_no_better_than_untrained_by_what_chooses_the_epoch() -> None:
     assert "recall@20 0.0200 on val, untrained 0.0200" in str(found)
 
 
+def test_a_fine_tuning_is_held_against_its_start() -> None:
+    found = verdict(numbers() | ranked(0.02, 0.02), "Classify", "recall@20")
+    assert found.text == "Not better than at the start: recall@20 0.0200 on val, at the start 0.0200."
+
+
+def test_of_errors_the_smallest_look_is_judged() -> None:
+    looks = {"untrained/mae": [(0, 4.0)], "val/mae": [(50, 8.0), (100, 1.0)]}
+    assert verdict(numbers() | looks, "regress", "mae").text.startswith(
+        "Healthy: mae 1.0000 on val, at the start 4.0000;"
+    )
+
+
 def test_a_run_that_is_a_little_better_is_judged_by_the_rest() -> None:
     assert verdict(numbers() | ranked(0.02, 0.025), select="recall@20").state == "healthy"
     assert verdict(numbers() | ranked(0.02, 0.025) | knn(0.3, 0.3), select="recall@20").state == "healthy"
@@ -402,4 +414,4 @@ def test_a_fine_tuning_is_judged_by_its_answers(method: str, metric: str, start:
     looks = {f"untrained/{metric}": [(0, start)], f"val/{metric}": [(100, end), (150, end)]}
     found = verdict(near | looks, method)
     assert found.state == state
-    assert f"{metric} {end:.4f} on val, {start:.4f} at the start" in str(found)
+    assert f"{metric} {end:.4f} on val, at the start {start:.4f}" in str(found)

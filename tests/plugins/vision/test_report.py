@@ -14,10 +14,12 @@ from PIL import Image
 import counterpoint as cp
 from browser import open_page
 from counterpoint.errors import DataError
+from counterpoint.report import Context, Gallery
 from counterpoint.report.page import write_report
 from counterpoint.training.pretrain import pretrain
 from counterpoint.types import Sample
 from counterpoint_vision.report import thumbnail
+from counterpoint_vision.report import views as shown_views
 
 SMALL = {"tensorboard": False, "progress": False, "epochs": 1, "batch_size": 16}
 
@@ -67,6 +69,24 @@ def test_a_run_on_pictures_shows_pictures(page: Path) -> None:
     assert text.count(">global view</span>") == 12
     assert text.count("data:image/png;base64,") > 100
     assert page.stat().st_size < 5_000_000
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(("objective", "views"), [("plain", 1), ("SupCon", 2)])
+def test_a_fine_tuning_shows_the_views_and_samples_that_it_saw(
+    page: Path, tmp_path: Path, objective: str, views: int
+) -> None:
+    settings = {**SMALL, "report": False, "max_steps": 2, "labels_per_class": 1}
+    run = cp.finetune(page.parent, "classify", out=tmp_path / "run", objective=objective, **settings)
+    context = Context(run)
+    section = shown_views(context)
+    assert section.title == "What training saw"
+    (gallery,) = section.parts
+    assert isinstance(gallery, Gallery)
+    assert [len(row) for row in gallery.rows] == [1 + views] * 6
+    taught = {context.dataset.name(index) for index in context.trained_on}
+    assert len(taught) == len(context.dataset.classes or ())
+    assert {row[0].caption for row in gallery.rows} <= taught
 
 
 @pytest.mark.unit

@@ -18,6 +18,7 @@ _BETTER = re.compile(
     r"^(knn|linear|fewshot|fraction|recall@|true_recall@|map|r_precision|mrr|nmi|ari|view_recall@"
     r"|ndcg@|precision@|hit@|micro_recall@|zero_shot@|accuracy|balanced_accuracy|r2|pearson|spearman)(?!.*\bci\b)"
 )
+_SIGNED = re.compile(r"^(r2|pearson|spearman)")
 _LESS = re.compile(r"^(mae|rmse|gmae|scatter_ratio)")
 _COUNTS = ("queries", "images", "texts")
 NONE = "–"
@@ -37,6 +38,11 @@ def compared(metric: str) -> bool:
     Geometry (rank, uniformity, alignment, std) has no best value: alignment is 0 in total collapse.
     """
     return _BETTER.match(metric) is not None
+
+
+def share(metric: str) -> bool:
+    """Whether ``metric`` is a share of 0 to 100 %: correlations and R² are compared too, but may be negative."""
+    return compared(metric) and _SIGNED.match(metric) is None
 
 
 def chance(metric: str, classes: int | None) -> float | None:
@@ -92,6 +98,11 @@ def to_json(rows: Rows, *, classes: int | None = None, **facts: object) -> str:
     """
     clean = {name: {m: v if math.isfinite(v) else None for m, v in found.items()} for name, found in rows.items()}
     return json.dumps({**facts, "classes": classes, "metrics": clean}, indent=2, allow_nan=False) + "\n"
+
+
+def from_json(rows: Mapping[str, Mapping[str, float | None]]) -> dict[str, dict[str, float]]:
+    """The rows that `to_json` wrote, as they were: null is NaN."""
+    return {name: {m: math.nan if v is None else v for m, v in found.items()} for name, found in rows.items()}
 
 
 def _lines(rows: Rows, bold: str) -> list[list[str]]:

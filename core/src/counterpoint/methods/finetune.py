@@ -98,7 +98,7 @@ class FineTune(Method):
         Raises:
             ConfigError: there are not so many.
         """
-        chosen = [view for view in views if view.role == "global"][: self.views]
+        chosen = first_global(views, self.views)
         if len(chosen) < self.views:
             todo = "The views make so many of a sample; see --views --help."
             raise ConfigError(message(f"{type(self).__name__}: views", self.views, f"at most {len(chosen)}", todo))
@@ -301,6 +301,11 @@ class Regress(FineTune):
 def views_wanted(objective: Objective | type[Objective] | None) -> int:
     """Views of each sample to learn from where nothing else is said: two where an objective compares them, else one."""
     return 2 if objective is not None and takes(objective, "embeddings") else 1
+
+
+def first_global(views: list[View], count: int) -> list[View]:
+    """The first ``count`` global ones of a sample's views, or as many as there are."""
+    return [view for view in views if view.role == "global"][:count]
 
 
 _LOSSES = {"l1": F.l1_loss, "mse": F.mse_loss}

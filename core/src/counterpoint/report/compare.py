@@ -12,11 +12,10 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from counterpoint.errors import ConfigError, CounterpointError, message
-from counterpoint.evaluation.table import compared
 from counterpoint.report.charts import Line, LineChart, level, number_whole
 from counterpoint.report.context import Context
 from counterpoint.report.page import render, write_page
-from counterpoint.report.section import Grid, Table, number, percent
+from counterpoint.report.section import Grid, Table, measure, number, percent
 from counterpoint.report.sections.curves import knn_metric
 from counterpoint.run import Run
 
@@ -144,8 +143,7 @@ def _measured(contexts: Sequence[Context]) -> dict[str, list[str]]:
     for split in ("val", "test"):
         learnt = [context.evaluation(split).get("metrics", {}).get("learnt", {}) for context in contexts]
         for metric in dict.fromkeys(name for one in learnt for name in one if not name.endswith(",ci]")):
-            show = percent if compared(metric) else number
-            rows[f"{split} {metric}"] = [show(one.get(metric)) for one in learnt]
+            rows[f"{split} {metric}"] = [measure(metric, one.get(metric)) for one in learnt]
     return rows
 
 

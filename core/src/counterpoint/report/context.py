@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from counterpoint.errors import CounterpointError
+from counterpoint.evaluation.table import from_json
+from counterpoint.methods.finetune import first_global
 from counterpoint.methods.registry import FINE_TUNING
 from counterpoint.parts import Dataset
 from counterpoint.report.section import Preview
@@ -18,10 +20,12 @@ from counterpoint.run import Run
 from counterpoint.training._tables import stages_of
 from counterpoint.training.data import mix
 from counterpoint.training.embedding import Embedded
+from counterpoint.training.evaluate_tuned import taught
 from counterpoint.training.logs import TIMING, read_metrics
 from counterpoint.training.scores import Histogram, read_scores
-from counterpoint.training.verdict import Verdict, diagnose
-from counterpoint.types import Damaged
+from counterpoint.training.supervision import supervision_of, views_of
+from counterpoint.training.verdict import STARTED, UNTRAINED, Verdict, diagnose
+from counterpoint.types import Damaged, View
 
 HELD_OUT, BANK = 1000, 2000
 """Samples of val and train, at most, that are embedded for the report."""
@@ -110,6 +114,33 @@ class Context:
         name = str(self.config.get("recipe")).rpartition("/")[2]
         return name if name in FINE_TUNING else ""
 
+    @property
+    def before(self) -> str:
+        """What the encoder was before the first update, in words."""
+        return STARTED if self.task else UNTRAINED
+
+    @cached_property
+    def supervision(self) -> tuple[str, ...]:
+        """Those of ``"labels"`` and ``"targets"`` that training took from samples that have them."""
+        try:
+            return supervision_of(self.config["method"])
+        except (ImportError, AttributeError):  # the method, or an objective of somebody's own, is not here any more
+            return ()
+
+    @cached_property
+    def trained_on(self) -> np.ndarray:
+        """Positions of samples that training learnt from: all that a fine-tuning was given, else a draw of them.
+
+        Raises:
+            Missing: as for `bank`.
+        """
+        return taught(self.run, self.dataset) if self.task else self.bank.index.numpy()
+
+    def used(self, views: list[View]) -> list[View]:
+        """Those of a sample's views that training learnt from."""
+        count = views_of(self.config["method"])
+        return views if count is None else first_global(views, count)
+
     @cached_property
     def words(self) -> Mapping[str, tuple[str, str]]:
         """What the task, or the plugin's protocol, calls its metrics; empty where there is neither."""
@@ -128,7 +159,8 @@ class Context:
 
     def evaluation(self, split: str) -> dict[str, Any]:
         """What ``counterpoint evaluate --split`` wrote; empty where it did not run."""
-        return _json(self.run.path / f"evaluation-{split}.json")
+        found = _json(self.run.path / f"evaluation-{split}.json")
+        return {**found, "metrics": from_json(found.get("metrics", {}))} if found else {}
 
     @property
     def measured(self) -> dict[str, Any]:

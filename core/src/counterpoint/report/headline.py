@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from counterpoint.report.context import Context
-from counterpoint.report.section import number, percent
+from counterpoint.report.section import measure, number, percent
 from counterpoint.report.sections.curves import knn_metric
 from counterpoint.training.checkpoints import resume_command
 
@@ -20,6 +21,8 @@ WORDS = {
     "not better than untrained": ("bad", "It is no better than before the training."),
 }
 """State of a verdict -> tone, and the headline."""
+NO_BETTER = "It is no better than at the start."
+"""Of a fine-tuning, whose encoder had learnt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ def headline(context: Context) -> Headline:
     if verdict is None:
         return Headline("open", "Nothing to judge yet.", "No update was logged.", "", [], notice)
     tone, title = WORDS[verdict.state]
+    title = NO_BETTER if context.task and verdict.state == "not better than untrained" else title
     advice = f"Likely cause: {verdict.cause}. Try: {verdict.remedy}." if verdict.remedy else ""
     return Headline(tone, title, verdict.text, advice, _numbers(context, verdict.numbers), notice)
 
@@ -89,7 +93,7 @@ def _numbers(context: Context, recent: Mapping[str, float]) -> list[Number]:
         beside_score = f"different samples {number(recent['negative'])}"
         made.append(Number("similarity of views", number(recent["positive"]), beside_score))
     if context.finished:
-        seconds = f"{number(context.facts['seconds'])} s in all"
+        seconds = f"{number(context.facts['seconds'])} s in all, set-up and looks included"
         made.append(Number("samples per second", number(context.facts["samples_per_second"]), seconds))
     return made
 
@@ -98,8 +102,7 @@ def _answered(context: Context) -> list[Number]:
     """How well a fine-tuned head answered at the last look."""
     looks = {name: context.metrics.get(f"val/{name}") for name in ("accuracy", "mae", "spearman")}
     names = {"accuracy": "accuracy", "mae": "mean absolute error", "spearman": "rank correlation"}
-    show = {"accuracy": percent}
-    found = [Number(names[n], show.get(n, number)(p[-1][1]), "on validation") for n, p in looks.items() if p]
+    found = [Number(names[n], measure(n, p[-1][1]), "on validation") for n, p in looks.items() if p]
     return found if context.task else []
 
 
@@ -110,5 +113,6 @@ def _selected(context: Context) -> list[Number]:
     if not looks or select not in context.words:
         return []
     start = context.metrics.get(f"untrained/{select}")
-    beside = f"on validation; untrained {percent(start[-1][1])}" if start else "on validation"
-    return [Number(context.words[select][0], percent(max(value for _, value in looks)), beside)]
+    beside = f"on validation; {context.before} {measure(select, start[-1][1])}" if start else "on validation"
+    best = max((value for _, value in looks if not math.isnan(value)), default=math.nan)
+    return [Number(context.words[select][0], measure(select, best), beside)]

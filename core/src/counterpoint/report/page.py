@@ -85,13 +85,15 @@ def write_report(run: str | Path | Run, out: Path | None = None) -> Report:
     """
     run = run if isinstance(run, Run) else Run(run)
     context = Context(run)
-    sections = [_written(key, write, context) for key, write in _functions(context).items()]
+    tried = [_written(key, write, context) for key, write in _functions(context).items()]
+    sections = [section for section in tried if section is not None]
     top = _headline(context)
     path = out or run.path / REPORT
-    text = render("report.html.jinja", run=run.path.resolve().name, config=run.config, top=top, sections=sections)
+    told = {"run": run.path.resolve().name, "config": run.config, "sources": run.sources, "top": top}
+    text = render("report.html.jinja", sections=sections, **told)
     while len(text.encode()) > LARGEST and max(s.size for s in sections):
         sections = _without_largest(sections)
-        text = render("report.html.jinja", run=run.path.resolve().name, config=run.config, top=top, sections=sections)
+        text = render("report.html.jinja", sections=sections, **told)
     write_page(path, text)
     return Report(path, [f"{s.title}: {s.note}" for s in sections if s.failed])
 
@@ -111,12 +113,15 @@ def _functions(context: Context) -> dict[str, Write]:
         del before["scores"]
         first = {"quality": before.pop("quality"), **({"answers": answers} if context.task == "regress" else {})}
         before = {**first, **before}
+    if context.task == "regress":  # numbers are not taken for each other
+        del before["confusion"]
     staged: dict[str, Write] = {"stages": stages} if context.stages else {}
     return {**before, **staged, **added, **AFTER}
 
 
 _TITLES = {
     "quality": "How good is it?",
+    "spaces": "Common and salient",
     "answers": "Predicted and true",
     "curves": "Is it learning?",
     "scores": "Positives and negatives",
@@ -128,12 +133,13 @@ _TITLES = {
 }
 
 
-def _written(key: str, write: Write, context: Context) -> Written:
+def _written(key: str, write: Write, context: Context) -> Written | None:
+    """The section, or why there is none; None where there is nothing to show and no reason to tell."""
     title = _TITLES.get(key, key.removeprefix("plugin-").replace("-", " ").capitalize())
     try:
         made: Section | None = write(context)
         if made is None:
-            return Written(key, title, note="There is nothing to show here for this run.")
+            return None
         return Written(key, made.title, made.lead, [_part(part) for part in made.parts])
     except Missing as missing:
         return Written(key, title, note=str(missing))

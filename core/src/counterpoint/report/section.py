@@ -10,6 +10,8 @@ from typing import Literal, Protocol
 
 from markupsafe import Markup
 
+from counterpoint.evaluation.table import NONE, share
+
 Mark = Literal["", "query", "same", "other"]
 
 
@@ -264,6 +266,13 @@ def number(value: float | None) -> str:
     else:
         text = f"{value:.1e}"
     return text.replace("-", "−")
+
+
+def measure(metric: str, value: float | None) -> str:
+    """The value of a metric: shares as percentages; "–" where it is not defined, as the terminal shows it."""
+    if value is None or math.isnan(value):
+        return NONE
+    return percent(value) if share(metric) else number(value)
 
 
 def percent(value: float | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -15,7 +14,7 @@ from rich.console import Console
 from torch import Tensor
 
 from counterpoint.evaluation.baselines import Pca
-from counterpoint.evaluation.suite import comparison, evaluate_arrays
+from counterpoint.evaluation.suite import comparison, evaluate_arrays, to_json
 from counterpoint.files import write_text
 from counterpoint.parts import Dataset, Encoder, Protocol
 from counterpoint.run import Run
@@ -93,8 +92,8 @@ def evaluate_run(
         rows, more = _by_features(run, dataset, split, quick, console)
     classes = None if dataset.classes is None else len(dataset.classes)
     path = out or run.path / f"evaluation-{split}.json"
-    facts = {**_facts(run, dataset, data, split, rows), "classes": classes, "samples": samples, **more, **told}
-    write_text(path, json.dumps(facts, indent=2) + "\n")
+    facts = _facts(run, dataset, data, split)
+    write_text(path, to_json(rows, classes=classes, samples=samples, **facts, **more, **told))
     return Evaluation(rows, split, classes, samples, path)
 
 
@@ -213,9 +212,7 @@ def _two_views(encode: Encode, run: Run, dataset: Dataset, indices: np.ndarray) 
     return (torch.cat([a for a, _ in pairs]), torch.cat([b for _, b in pairs])) if pairs else None
 
 
-def _facts(
-    run: Run, dataset: Dataset, data: str | None, split: str, rows: dict[str, dict[str, float]]
-) -> dict[str, Any]:
+def _facts(run: Run, dataset: Dataset, data: str | None, split: str) -> dict[str, Any]:
     return {
         "run": run.path.name,
         "recipe": run.config["recipe"],
@@ -226,7 +223,6 @@ def _facts(
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": versions(),
         "machine": machine(),
-        "metrics": rows,
     }
 
 

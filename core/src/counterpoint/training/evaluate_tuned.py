@@ -86,12 +86,12 @@ def measure_tuned(run: Run, dataset: Dataset, split: str, console: Console, own:
         if (plain / "run.json").is_file():
             beside = features(Run(plain), indices, PLAIN)
             rows[PLAIN] = measured(answered(Run(plain).head.module, beside), beside)
-        taught = _taught(run, own)
+        rows_taught = taught(run, own)
         frozen = _frozen(run, console)
         if frozen is not None:
-            train, held_out = features(frozen, taught, FROZEN, own), features(frozen, indices, FROZEN)
+            train, held_out = features(frozen, rows_taught, FROZEN, own), features(frozen, indices, FROZEN)
             rows[FROZEN] = measured(_probe(task, train, held_out), held_out)
-    constant = measured(_constant(task, own, taught, len(found.index)), found)
+    constant = measured(_constant(task, own, rows_taught, len(found.index)), found)
     rows[CONSTANT] = {name: value for name, value in constant.items() if name != "scatter_ratio"}
     tell_damaged(console, found)
     return TunedMeasures(rows, predicted, found)
@@ -113,8 +113,8 @@ def _numbers(head: Head, dataset: Dataset) -> Tensor | None:
     return torch.tensor([known[name] for name in dataset.classes])
 
 
-def _taught(run: Run, dataset: Dataset) -> np.ndarray:
-    """The run's training samples."""
+def taught(run: Run, dataset: Dataset) -> np.ndarray:
+    """Positions of the training samples of a fine-tuned run in its own data."""
     options = run.config["method"].get("init_args") or {}
     wanted = {key: options.get(key) for key in ("labels_per_class", "labels")}
     return supervised(dataset, run.head.task, int(run.config["seed"]), **wanted)

@@ -24,6 +24,7 @@ from counterpoint.training.encoder_files import COMPOSED, object_in, registered,
 from counterpoint.training.hints import load
 from counterpoint.training.recipes import find_recipe
 from counterpoint.training.sources import Sources
+from counterpoint.training.supervision import learnt
 
 CARD = """---
 library_name: counterpoint
@@ -95,9 +96,6 @@ def _named(sources: Sources) -> str:
     return "` against `".join(Path(source).name for source in given if source is not None)
 
 
-WITHOUT_LABELS = "learnt without labels"
-
-
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What a training was.
@@ -110,7 +108,6 @@ class Facts:
         selected: which epoch's encoder is kept, and by what, where one was chosen.
         processes: that trained together.
         stages: what each stage was, where there were several.
-        learnt: how, in a few words.
     """
 
     samples: int
@@ -120,7 +117,6 @@ class Facts:
     selected: Mapping[str, Any] | None = None
     processes: int = 1
     stages: Sequence[Mapping[str, Any]] = ()
-    learnt: str = WITHOUT_LABELS
 
 
 def export(
@@ -141,7 +137,7 @@ def export(
         plugin=config.recipe.partition("/")[0],
         recipe=config.recipe,
         version=__version__,
-        learnt=facts.learnt,
+        learnt=learnt(config.method.as_dict(), dataset),
         data=_named(Sources.of(config)),
         samples=facts.samples,
         digest=digest[:16],

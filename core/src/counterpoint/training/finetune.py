@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.markup import escape
 
 from counterpoint.errors import ConfigError, Interrupted, message, nearest
-from counterpoint.methods.finetune import views_wanted
 from counterpoint.methods.registry import FINE_TUNING
 from counterpoint.run import Run
 from counterpoint.training import config as configs
@@ -19,8 +18,8 @@ from counterpoint.training.checkpoints import PLAIN, resume_command
 from counterpoint.training.encoder_files import read_config
 from counterpoint.training.evaluate import evaluate_run, show
 from counterpoint.training.export import is_first_process
-from counterpoint.training.hints import load
 from counterpoint.training.pretrain import resume_run, start_run
+from counterpoint.training.supervision import views_of
 
 OBJECTIVES = {"plain": "null", "core-tuning": "CoreTuning", "supremix": "SupReMix"}
 SHORT = {
@@ -147,7 +146,7 @@ def _train_plain(run: Run) -> None:
     config = configs.parse(["--config", str(run.path / "config.yaml")])
     config.out, config.compare = str(out), False
     options = config.method.init_args
-    options.views = options.views or views_wanted(load(options.objective.class_path))  # as many views are seen
+    options.views = views_of(config.method.as_dict())  # as many views are seen
     options.objective = None
     if "weight" in options:
         options.weight = None

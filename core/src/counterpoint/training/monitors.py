@@ -35,6 +35,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -42,7 +43,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
 from counterpoint.errors import ConfigError, message
-from counterpoint.training.logs import MetricsLog
+from counterpoint.training.logs import METRICS, MetricsLog, read_metrics
 from counterpoint.training.measures import (
     Embed,
     batch_measures,
@@ -124,6 +125,8 @@ class Monitor(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, MetricsLog):
                 logger.rewind(trainer.global_step)
+                if trainer.is_global_zero:
+                    self.latest |= _looked_at_first(logger.run)  # a resumed run has its baseline from there
         if trainer.global_step == 0 and trainer.is_global_zero:
             self._look_at_encoder(trainer, pl_module, "untrained")
         self._looked_at = trainer.global_step
@@ -252,6 +255,12 @@ class _Clock:
         }
         self.restart()
         return values
+
+
+def _looked_at_first(run: Path) -> dict[str, float]:
+    """What the log of ``run`` says of the encoder before its first update; empty where there is no log yet."""
+    found = read_metrics(run) if (run / METRICS).is_file() else {}
+    return {name: points[-1][1] for name, points in found.items() if name.startswith("untrained/")}
 
 
 def _last_epoch(trainer: Trainer) -> bool:

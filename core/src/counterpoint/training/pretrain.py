@@ -36,7 +36,7 @@ from counterpoint.training.checkpoints import LAST, SaveLast, checkpoint_step, r
 from counterpoint.training.contrasted import StratifiedSampler
 from counterpoint.training.data import RunData, StepSampler
 from counterpoint.training.encoder_files import WEIGHTS, load_weights
-from counterpoint.training.export import WITHOUT_LABELS, Facts, described, export, is_first_process
+from counterpoint.training.export import Facts, described, export, is_first_process
 from counterpoint.training.guards import StepGuard
 from counterpoint.training.head_files import save_head
 from counterpoint.training.logs import MetricsLog
@@ -52,7 +52,7 @@ from counterpoint.training.sources import SOURCES, Sources, accepting
 from counterpoint.training.stages import fit_stages
 from counterpoint.training.statistics import recompute_statistics
 from counterpoint.training.stops import LeaveNow, StopRequest
-from counterpoint.training.verdict import SHOWN, diagnose
+from counterpoint.training.verdict import SHOWN, STARTED, UNTRAINED, diagnose
 
 ROOM = 64 * 2**20  # bytes beside the checkpoints: logs, report
 FOLDERS = ("checkpoints", "encoder", "head", "plain", "tensorboard", STAGES)
@@ -216,7 +216,8 @@ def _fit(config: Namespace, checkpoint: Path | None) -> Run:
     # Saving comes last, when the monitors have written their rows.
     with _quiet():
         watching = [monitor, *([selection] if selection else []), *([CellLog(data)] if settings.cells else [])]
-        watching += [Progress(not settings.progress, settings.select or _shown(method))]
+        before = STARTED if isinstance(method, FineTune) else UNTRAINED
+        watching += [Progress(not settings.progress, settings.select or _shown(method), before=before)]
         trainer = _trainer(settings, out, [stop, guard, *watching, save])
     together = len(indices) if cells is None else largest_cell(cells)
     config.batch_size = settings.batch_size = _batch_size(settings, together, trainer.world_size, cells is not None)
@@ -248,10 +249,7 @@ def _fit(config: Namespace, checkpoint: Path | None) -> Run:
             chosen = {"by": settings.select, **selection.best}
         if cells is not None:
             recompute_statistics(method.encoder, views, dataset, indices, settings)
-        learnt = f"fine-tuned to {method.task}" if isinstance(method, FineTune) else WITHOUT_LABELS
-        facts = Facts(
-            len(indices), trainer.global_step, seconds, done / seconds, chosen, trainer.world_size, learnt=learnt
-        )
+        facts = Facts(len(indices), trainer.global_step, seconds, done / seconds, chosen, trainer.world_size)
         export(out, config, method.encoder, described(config), dataset, facts)
         if isinstance(method, FineTune):
             refit(method, views, dataset, indices)

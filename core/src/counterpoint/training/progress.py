@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from datetime import timedelta
@@ -13,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 
 from counterpoint.training.monitors import Monitor
+from counterpoint.training.verdict import UNTRAINED
 from counterpoint.types import Step
 
 SECONDS = 0.5
@@ -20,7 +22,7 @@ SECONDS = 0.5
 
 
 class Progress(Callback):
-    """Shows epoch, step, loss beside its chance level, kNN beside the untrained encoder's, samples/s and time left.
+    """Shows epoch, step, loss beside its chance level, kNN beside what it was before, samples/s and time left.
 
     Put it after the `Monitor`, whose newest kNN it shows. Rank zero only.
 
@@ -28,10 +30,17 @@ class Progress(Callback):
         quiet: show nothing.
         select: metric of val that chooses the epoch, shown where there is one.
         console: where to; None is standard output. What is no terminal gets one line an epoch.
+        before: what the encoder was before the first update.
     """
 
-    def __init__(self, quiet: bool = False, select: str | None = None, console: Console | None = None) -> None:
-        self.quiet, self.select = quiet, select
+    def __init__(
+        self,
+        quiet: bool = False,
+        select: str | None = None,
+        console: Console | None = None,
+        before: str = UNTRAINED,
+    ) -> None:
+        self.quiet, self.select, self.before = quiet, select, before
         self.console = console or Console()
         self._bars: Bars | None = None
         self._total, self._epoch = TaskID(0), TaskID(1)
@@ -114,9 +123,8 @@ class Progress(Callback):
         self._looked, self._samples = now, 0
 
     def _text(self, trainer: Trainer, pl_module: LightningModule) -> str:
-        return " · ".join(
-            [*describe(cast(Step, pl_module.last_step), _latest(trainer), self.select), f"{self._rate:,.0f} samples/s"]
-        )
+        said = describe(cast(Step, pl_module.last_step), _latest(trainer), self.select, self.before)
+        return " · ".join([*said, f"{self._rate:,.0f} samples/s"])
 
     def _left(self, trainer: Trainer) -> str:
         total, done = _batches(trainer), self._done - self._first
@@ -126,18 +134,19 @@ class Progress(Callback):
         return f" · {timedelta(seconds=round(seconds))} left"
 
 
-def describe(told: Step, latest: Mapping[str, float], select: str | None = None) -> list[str]:
-    """Loss beside chance; kNN, or what chooses the epoch, beside the untrained encoder's: the pieces of a line."""
+def describe(told: Step, latest: Mapping[str, float], select: str | None = None, before: str = UNTRAINED) -> list[str]:
+    """Loss beside chance; kNN, or what chooses the epoch, beside what it was ``before``: the pieces of a line."""
     chance = "" if told.chance is None else f" (chance {told.chance:.2f})"
     pieces = [f"loss {float(told.loss.detach()):.3f}{chance}"]
     knn = [value for name, value in latest.items() if name.startswith("val/knn")]
-    untrained = [value for name, value in latest.items() if name.startswith("untrained/knn")]
+    first = [value for name, value in latest.items() if name.startswith("untrained/knn")]
     if knn:
-        beside = f" (untrained {untrained[0]:.1%})" if untrained else ""
+        beside = f" ({before} {first[0]:.1%})" if first else ""
         pieces.append(f"kNN {knn[0]:.1%}{beside}")
     if select is not None and f"val/{select}" in latest:
-        before = latest.get(f"untrained/{select}")
-        pieces.append(f"{select} {latest[f'val/{select}']:.4f}" + (f" (untrained {before:.4f})" if before else ""))
+        start = latest.get(f"untrained/{select}")
+        beside = "" if start is None else f" ({before} {start:.4f})"
+        pieces.append(f"{select} {latest[f'val/{select}']:.4f}{beside}")
     return pieces
 
 
@@ -169,5 +178,6 @@ def _batches(trainer: Trainer) -> int | None:
 
 
 def _epoch_number(trainer: Trainer) -> str:
-    epochs = trainer.max_epochs
-    return f"{trainer.current_epoch + 1}" + (f"/{epochs}" if epochs is not None and epochs >= 0 else "")
+    """The epoch's number, of as many as epochs and steps allow."""
+    batches, epoch = _batches(trainer), _epoch_batches(trainer)
+    return f"{trainer.current_epoch + 1}" + (f"/{math.ceil(batches / epoch)}" if batches and epoch else "")

@@ -32,6 +32,8 @@ State = Literal[
     "not better than untrained",
 ]
 Metrics = Mapping[str, Sequence[tuple[int, float]]]
+UNTRAINED, STARTED = "untrained", "at the start"
+"""What the encoder was before the first update: of a pretraining, and of a fine-tuning, whose encoder had learnt."""
 
 EARLY = 50  # updates: before, warm-up and batch norm's settling decide more than the objective does
 EARLY_CHANCE = 100  # updates before a loss at chance, or a kNN not above the untrained one, is held against a run
@@ -167,7 +169,8 @@ def _numbers(metrics: Metrics, select: str | None) -> dict[str, float]:
         if metric == "untrained/queries" and points:
             numbers["queries"] = points[-1][1]
     if select is not None and metrics.get(f"val/{select}") and metrics.get(f"untrained/{select}"):
-        numbers["selected"] = max(value for _, value in metrics[f"val/{select}"])
+        best = min if smaller_is_better(select) else max
+        numbers["selected"] = best(value for _, value in metrics[f"val/{select}"])
         numbers["untrained selected"] = metrics[f"untrained/{select}"][-1][1]
     return numbers
 
@@ -248,14 +251,14 @@ def _measured(n: dict[str, float], select: str | None) -> Found:
     """What chooses the epoch measures the use itself, which spread and scores only hint at."""
     if "selected" not in n:
         return None
-    text = f"{select} {n['selected']:.4f} on val, untrained {n['untrained selected']:.4f}"
-    now, before = n["selected"], n["untrained selected"]
+    now, first = n["selected"], n["untrained selected"]
+    text = f"{select} {now:.4f} on val, {UNTRAINED} {first:.4f}"
     if select is not None and smaller_is_better(select):
-        now, before = before, now
-    if now > BETTER * before:
+        now, first = first, now
+    if now > BETTER * first:
         return "healthy", f"Healthy: {text}; {_healthy(n).removeprefix('Healthy: ')}"
-    if now <= before and n["step"] >= EARLY_CHANCE:
-        return "not better than untrained", f"Not better than untrained: {text}."
+    if now <= first and n["step"] >= EARLY_CHANCE:
+        return "not better than untrained", f"Not better than {UNTRAINED}: {text}."
     return None
 
 
@@ -264,12 +267,12 @@ def _answered(n: dict[str, float], select: str | None) -> Found:
     if "selected" not in n or select is None:
         return None
     now, before = n["selected"], n["untrained selected"]
-    text = f"{select} {now:.4f} on val, {before:.4f} at the start"
+    text = f"{select} {now:.4f} on val, {STARTED} {before:.4f}"
     if (now < before) if smaller_is_better(select) else (now > before):
         return "healthy", f"Healthy: {text}; {_healthy(n).removeprefix('Healthy: ')}"
     if n["step"] < EARLY_CHANCE:
         return "too early", f"Too early to say: {text}, after {n['step']:.0f} updates."
-    return "not better than untrained", f"Not better than at the start: {text}."
+    return "not better than untrained", f"Not better than {STARTED}: {text}."
 
 
 def _collapsed(n: dict[str, float]) -> Found:

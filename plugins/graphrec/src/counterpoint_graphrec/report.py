@@ -67,7 +67,7 @@ def _bars(context: Context) -> StackedBars | None:
     rows = {
         row: [float(found[name]) for name in names]
         for row, found in measured.get("metrics", {}).items()
-        if all(found.get(name) is not None for name in names)
+        if all(np.isfinite(found.get(name, np.nan)) for name in names)
     }
     if not rows:
         return None

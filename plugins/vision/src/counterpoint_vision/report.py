@@ -46,16 +46,18 @@ def encoded(image: Tensor) -> Picture:
 
 
 def views(context: Context) -> Section:
-    """Some training samples, and the views of them that training compared.
+    """Some training samples, and the views of them that training compared, or a fine-tuning saw.
 
     Raises:
-        Missing: the data is gone, or the views make no images.
+        Missing: the data is gone, none of the samples can be read, or the views make no images.
     """
-    seed = int(context.config["seed"])
-    rows = context.bank.index[torch.randperm(len(context.bank.index), generator=_generator(seed))[:SAMPLES]].tolist()
+    seed, known = int(context.config["seed"]), context.trained_on
+    rows = known[torch.randperm(len(known), generator=_generator(seed))[:SAMPLES].numpy()].tolist()
     batch = context.dataset.batch(rows)
+    if not len(batch):
+        raise Missing(f"None of {len(rows)} training samples can be read.")
     with torch.no_grad():
-        made = context.run.views(batch.to(context.run.device), _generator(seed))
+        made = context.used(context.run.views(batch.to(context.run.device), _generator(seed)))
     if any(view.data.dim() != 4 for view in made):
         raise Missing("These views are not images.")
     names = [f"{view.role} view" for view in made]
@@ -64,11 +66,18 @@ def views(context: Context) -> Section:
         tiles = [Tile(context.preview(index, SIDE), context.dataset.name(index), mark="query")]
         tiles += [Tile(encoded(_shown(v.data[place], v.data)), name) for v, name in zip(made, names)]
         gallery.append(tiles)
+    parts = [Gallery(gallery, "Samples and their views")]
+    if context.task:
+        lead = (
+            f"In front a training sample, behind it {'the view' if len(made) == 1 else f'the {len(made)} views'} of it "
+            "that training learnt from. Where a person could not give the right answer any more, views are too strong."
+        )
+        return Section("What training saw", lead, parts)
     lead = (
         "In front a training sample, behind it the views that training compared: the encoder was asked to find "
         "them alike. If a person could not, they are too strong; if they look the same, too weak."
     )
-    return Section("What training compared", lead, [Gallery(gallery, "Samples and their views")])
+    return Section("What training compared", lead, parts)
 
 
 def _generator(seed: int) -> torch.Generator:

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from counterpoint.report.charts import Line, LineChart, level
 from counterpoint.report.context import Context, Metrics, Missing
 from counterpoint.report.section import Folded, Grid, HasHtml, Section
+from counterpoint.training.verdict import UNTRAINED
 
 LEAD = (
-    "Each line stands beside the level that says what it is worth: chance, the untrained encoder, or the healthy value."
+    "Each line stands beside the level that says what it is worth: chance, the encoder before training, or the healthy "
+    "value."
 )
 
 
@@ -21,18 +23,27 @@ def curves(context: Context) -> Section:
     """
     if not context.metrics:
         raise Missing("Nothing was logged yet: the first update has not ended.")
-    main = charts(context.metrics, context.classes, "at the start" if context.task else "untrained")
+    main = charts(context.metrics, context.classes, context.before, labelled="labels" in context.supervision)
     return Section("Is it learning?", LEAD, [Grid(main), Folded("Optimiser and speed", Grid(_machine(context)))])
 
 
-def charts(metrics: Metrics, classes: int | None = None, before: str = "untrained") -> list[HasHtml]:
-    """The charts that these metrics allow; ``before`` is what the encoder was before the first update."""
+def charts(
+    metrics: Metrics, classes: int | None = None, before: str = UNTRAINED, labelled: bool = False
+) -> list[HasHtml]:
+    """The charts that these metrics allow.
+
+    Args:
+        metrics: of a run.
+        classes: number of classes, for the chance level.
+        before: what the encoder was before the first update.
+        labelled: whether training was given labels.
+    """
     made = [
         _chart(metrics, "Loss", [("loss", "train/loss")], "lower is better", ends=[("chance", "train/chance")]),
         _answers(metrics, classes),
         _chart(metrics, "Mean absolute error", [("held out", "val/mae")], "on held-out samples: lower is better"),
         _chart(metrics, "Rank correlation", [("held out", "val/spearman")], "on held-out samples: higher is better"),
-        _knn(metrics, classes),
+        _knn(metrics, classes, labelled),
         _chart(
             metrics,
             "Effective rank",
@@ -78,17 +89,18 @@ def _answers(metrics: Metrics, classes: int | None) -> LineChart | None:
     return LineChart("Accuracy", lines, "of the head's answers on held-out samples", share=True)
 
 
-def _knn(metrics: Metrics, classes: int | None) -> LineChart | None:
+def _knn(metrics: Metrics, classes: int | None, labelled: bool) -> LineChart | None:
     name = knn_metric(metrics)
     if name is None:
         return None
     start = metrics.get(f"untrained/{name}", [])
     lines = [Line("learnt", [*start, *metrics[f"val/{name}"]])]
     if start:
-        lines.append(level("untrained", start[-1][1], lines, "dot"))
+        lines.append(level(UNTRAINED, start[-1][1], lines, "dot"))
     if classes:
         lines.append(level("chance", 1 / classes, lines))
-    return LineChart("kNN accuracy", lines, "held-out samples; labels are not used in training", share=True)
+    note = f"held-out samples; labels are {'' if labelled else 'not '}used in training"
+    return LineChart("kNN accuracy", lines, note, share=True)
 
 
 def _chart(

@@ -46,7 +46,7 @@ def embedding_map(context: Context) -> Section:
         )
         for row, (x, y) in zip(np.sort(draw).tolist(), places)
     ]
-    seen = "" if context.task == "classify" else ", which training never saw"
+    seen = "" if "labels" in context.supervision else ", which training never saw"
     coloured = f"Colours and shapes are classes{seen}. " if any(d.group for d in dots) else ""
     lead = (
         f"{len(dots)} validation samples; what lies close together looks alike to the encoder. {coloured}"
@@ -94,8 +94,8 @@ def neighbours(context: Context) -> Section:
         made.append(tiles)
     agree = f" {right} of these {known} neighbours are of the query's class." if known else ""
     lead = (
-        f"In front, validation samples drawn by the seed; beside each its nearest among {len(bank.index)} training "
-        f"samples, with their cosine similarity.{agree}"
+        f"In front, validation samples drawn by the seed; beside each its nearest among {len(bank.index)} samples "
+        f"of the train split, with their cosine similarity.{agree}"
     )
     return Section("Nearest neighbours", lead, [Gallery(made, "Nearest neighbours")])
 

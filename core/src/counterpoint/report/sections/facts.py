@@ -9,6 +9,7 @@ import yaml
 from counterpoint.report.charts import number_whole
 from counterpoint.report.context import Context, Missing
 from counterpoint.report.section import Code, Folded, HasHtml, Section, Table, number
+from counterpoint.training.supervision import objective_in_words
 
 
 def facts(context: Context) -> Section:
@@ -24,7 +25,7 @@ def facts(context: Context) -> Section:
 def _rows(context: Context) -> list[list[str]]:
     config, found = context.config, context.facts
     rows = [["recipe", str(config.get("recipe"))], ["data", str(context.run.sources)]]
-    rows += [["data digest", _digest(context)]]
+    rows += [["data digest", _digest(context)], *_tuned(context)]
     if found:
         rows += [
             ["training samples", number_whole(found["samples"])],
@@ -41,6 +42,29 @@ def _rows(context: Context) -> list[list[str]]:
     if damaged and damaged[-1][1]:
         rows += [["damaged records", f"{damaged[-1][1]:.0f}, left out"]]
     return rows
+
+
+def _tuned(context: Context) -> list[list[str]]:
+    """Of a fine-tuning: what it started from, what it learnt by, and from how many labels or targets."""
+    if not context.task:
+        return []
+    method, samples = context.config["method"], context.facts.get("samples")
+    options = method.get("init_args") or {}
+    told = [] if samples is None else [number_whole(samples)]
+    drawn = {"labels_per_class": "at most {} of each class", "labels": "a draw of {}"}
+    told += [text.format(options[name]) for name, text in drawn.items() if options.get(name) is not None]
+    return [
+        ["started from", f"the encoder of {context.config.get('start')}"],
+        ["objective", _objective(method)],
+        ["labels" if context.task == "classify" else "targets", ", ".join(told) or "all that are known"],
+    ]
+
+
+def _objective(method: dict[str, Any]) -> str:
+    try:
+        return objective_in_words(method)
+    except (ImportError, AttributeError):  # of somebody's own, and not here any more
+        return str(method["init_args"]["objective"]["class_path"])
 
 
 def _digest(context: Context) -> str:

@@ -28,7 +28,7 @@ def confusion(context: Context) -> Section:
     else:
         counts, classes = _on_val(context)
         told = (
-            f"A linear probe fitted on {len(context.bank.index)} training samples and measured on "
+            f"A linear probe fitted on {len(context.bank.index)} samples of the train split and measured on "
             f"{int(counts.sum())} validation samples (never on training samples)."
         )
     kept = np.flatnonzero(counts.sum(axis=0) + counts.sum(axis=1))
@@ -43,7 +43,10 @@ def confusion(context: Context) -> Section:
 def _on_val(context: Context) -> tuple[np.ndarray, list[str]]:
     bank, asked = context.bank, context.held_out
     if bank.labels is None or asked.labels is None:
-        raise Missing("This needs labels, and the data has none. Training needs none either.")
+        raise Missing(
+            "This needs labels, and the data has none."
+            + ("" if context.supervision else " Training needs none either.")
+        )
     known, taught = asked.labels >= 0, bank.labels >= 0
     if not bool(known.any()) or len(torch.unique(bank.labels[taught])) < 2:
         raise Missing("This needs known labels of two classes or more.")

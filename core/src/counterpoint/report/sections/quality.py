@@ -9,13 +9,21 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-from counterpoint.evaluation.table import CHANCE, compared, with_chance
+from counterpoint.evaluation.table import CHANCE, with_chance
 from counterpoint.report.context import Context
-from counterpoint.report.section import Folded, HasHtml, Section, Table, number, percent
+from counterpoint.report.section import Folded, HasHtml, Section, Table, measure
 from counterpoint.report.sections.curves import knn_metric
+from counterpoint.training.verdict import STARTED, UNTRAINED
 
 Rows = Mapping[str, Mapping[str, float | None]]
-SHAPES = {"learnt": "learnt", "untrained": "ring", "raw input": "square", "raw input, PCA": "diamond", CHANCE: "bar"}
+SHAPES = {
+    "learnt": "learnt",
+    UNTRAINED: "ring",
+    STARTED: "ring",
+    "raw input": "square",
+    "raw input, PCA": "diamond",
+    CHANCE: "bar",
+}
 OTHERS = ("square", "diamond", "bar")
 """Shapes of a protocol's floors, in turn."""
 _PLAIN = (
@@ -66,13 +74,14 @@ def _online(context: Context) -> Section:
     if not names:
         return Section("How good is it?", "Not measured yet.", [todo])
     rows: dict[str, dict[str, float]] = {}
-    for row, prefix in (("learnt", "val"), ("untrained", "untrained")):
+    for row, prefix in (("learnt", "val"), (context.before, "untrained")):
         found = {name: context.metrics.get(f"{prefix}/{name}") for name in names}
         rows |= {row: {name: points[-1][1] for name, points in found.items() if points}} if any(found.values()) else {}
+    used = "used" if "labels" in context.supervision else "not used"
+    looked = ": the head's answers." if context.task else f", on frozen features. Labels were {used} in training."
     return Section(
         "How good is it?",
-        "The monitor's last look at the validation split"
-        + (": the head's answers." if context.task else ", on frozen features. Labels were not used in training."),
+        f"The monitor's last look at the validation split{looked}",
         # what a protocol measures has levels of its own, which only its floors know
         [DotPlot(rows if context.words else with_chance(rows, context.classes), context.words), todo],
     )
@@ -119,7 +128,7 @@ class DotPlot:
         name, about = self.words.get(metric) or plain(metric)
         values = {row: found.get(metric) for row, found in self.rows.items()}
         known = {row: v for row, v in values.items() if v is not None and math.isfinite(v)}
-        told = ", ".join(f"{row} {percent(value)}" for row, value in known.items())
+        told = ", ".join(f"{row} {measure(metric, value)}" for row, value in known.items())
         marks = Markup("").join(
             Markup('<i class="mark {}" style="left:{:.2f}%"></i>').format(
                 self._shape(row), 100 * min(1.0, max(0.0, value))
@@ -127,12 +136,12 @@ class DotPlot:
             for row, value in reversed(known.items())  # the learnt encoder's mark lies on top
         )
         best = max((v for row, v in known.items() if row != "learnt"), default=None)
-        beside = f"next best {percent(best)}" if best is not None else ""
+        beside = f"next best {measure(metric, best)}" if best is not None else ""
         return Markup(
             '<div class="metric"><div class="what"><b>{}</b><span>{}</span></div>'
             '<div class="track" role="img" tabindex="0" aria-label="{}: {}" data-tip="{}">{}</div>'
             '<div class="value"><b>{}</b><span>{}</span></div></div>'
-        ).format(name, about, name, told, told, marks, percent(known.get("learnt")), beside)
+        ).format(name, about, name, told, told, marks, measure(metric, known.get("learnt")), beside)
 
 
 def chosen(metrics: Sequence[str]) -> list[str]:
@@ -151,10 +160,9 @@ def full_table(rows: Rows) -> Table:
     metrics = list(dict.fromkeys(metric for found in rows.values() for metric in found if not metric.endswith(",ci]")))
     lines = []
     for metric in metrics:
-        show = percent if compared(metric) else number
         cells = []
         for found in rows.values():
             half = found.get(f"{metric[:-1]},ci]")
-            cells.append(show(found.get(metric)) + (f" ± {100 * half:.1f}" if half is not None else ""))
+            cells.append(measure(metric, found.get(metric)) + (f" ± {100 * half:.1f}" if half is not None else ""))
         lines.append([metric, *cells])
     return Table(("metric", *rows), lines, "All metrics")
