@@ -298,6 +298,25 @@ def test_short_names(words: str, full: str) -> None:
     assert spelt_out(words.split()) == full.split()
 
 
+@pytest.mark.parametrize("words", ["--objective=core-tunning", "--objective core-tunning"])
+def test_a_misspelt_objective_is_answered_with_the_short_names(words: str) -> None:
+    allowed = r"plain, core-tuning, supremix, or the class of an objective\. Did you mean 'core-tuning'\?"
+    with pytest.raises(ConfigError, match=f"--objective: found 'core-tunning'; allowed: {allowed}"):
+        spelt_out(words.split())
+
+
+@pytest.mark.parametrize(
+    "value", ["SupCon", "my.package.Mine", '{"class_path": "SupCon", "init_args": {"x": -1}}', "null"]
+)
+def test_an_objective_that_may_be_there_is_left_to_the_parser(value: str) -> None:
+    assert spelt_out([f"--objective={value}"]) == [f"--method.objective={value}"]
+
+
+def test_a_value_that_is_none_of_a_few_is_answered(started: Run) -> None:
+    with pytest.raises(ConfigError, match=r"^method\.loss: found 'mae'; allowed: l1, mse\.$"):
+        configured(started.path, "regress", ["--loss", "mae"])
+
+
 def test_what_is_refused(started: Run, classified: Run, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"--task clasify: classify or regress\? Did you mean 'classify'\?"):
         cp.finetune(started, "clasify")

@@ -204,7 +204,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
             build_parser().parse_args(["--help"])
         raise ConfigError("Which recipe? For example: counterpoint pretrain vision/simclr. See: counterpoint recipes")
     recipe = find_recipe(peeked["recipe"])
-    _register(recipe.plugin)
+    register(recipe.plugin)
     sources = Sources.of(peeked)
     _check_sources(recipe, sources)
     if not sources:
@@ -213,7 +213,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
     try:
         config = parser.parse_args(words)
     except ArgumentError as error:
-        raise ConfigError(explain(str(error), parser, (Dataset, Views, Encoder, Method))) from None
+        raise ConfigError(explain(str(error), parser)) from None
     if not sources:
         raise ConfigError("--data is missing: a folder, a table, an archive, or the name of a data set")
     settings_of(config)
@@ -294,7 +294,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return loaded
 
 
-def _register(plugin: plugins.Plugin) -> None:
+def register(plugin: plugins.Plugin) -> None:
     """Import the plugin's classes, so that short names (``--encoder TinyViT``) are known to the parser."""
     import counterpoint.nn
     import counterpoint.objectives  # noqa: F401
@@ -307,7 +307,7 @@ def _register(plugin: plugins.Plugin) -> None:
 def instantiate(config: Namespace) -> Namespace:
     """Build the dataset, views, encoder and method that ``config`` names."""
     recipe = find_recipe(config.recipe)
-    _register(recipe.plugin)
+    register(recipe.plugin)
     parser = build_parser(recipe, Sources.of(config), init=config.init)
     build = getattr(parser, "instantiate", None) or parser.instantiate_classes
     try:

@@ -9,9 +9,10 @@ from jsonargparse import Namespace
 from rich.console import Console
 from rich.markup import escape
 
-from counterpoint.errors import ConfigError, Interrupted, nearest
+from counterpoint.errors import ConfigError, Interrupted, message, nearest
 from counterpoint.methods.finetune import views_wanted
 from counterpoint.methods.registry import FINE_TUNING
+from counterpoint.objectives.base import Objective
 from counterpoint.run import Run
 from counterpoint.training import config as configs
 from counterpoint.training.answers import known
@@ -19,8 +20,9 @@ from counterpoint.training.checkpoints import PLAIN, resume_command
 from counterpoint.training.encoder_files import read_config
 from counterpoint.training.evaluate import evaluate_run, show
 from counterpoint.training.export import is_first_process
-from counterpoint.training.hints import load
+from counterpoint.training.hints import load, loaded
 from counterpoint.training.pretrain import resume_run, start_run
+from counterpoint.training.recipes import find_recipe
 
 OBJECTIVES = {"plain": "null", "core-tuning": "CoreTuning", "supremix": "SupReMix"}
 SHORT = {
@@ -54,6 +56,7 @@ def configured(run: str | Path, task: str | None, words: Sequence[str]) -> Names
     start = Run(run)
     described = read_config(start.path / "encoder")
     recipe = f"{described['plugin']}/{task}"
+    configs.register(find_recipe(recipe).plugin)  # its objectives are known by their names, then
     chosen = spelt_out(words)
     data = _option(chosen, "--data") or start.config["data"]
     if data is None:
@@ -73,11 +76,15 @@ def configured(run: str | Path, task: str | None, words: Sequence[str]) -> Names
 
 
 def spelt_out(words: Sequence[str]) -> list[str]:
-    """``--lr 1`` -> ``--optimization.lr 1``, ``--objective=core-tuning`` -> ``--method.objective=CoreTuning``."""
+    """``--lr 1`` -> ``--optimization.lr 1``, ``--objective=core-tuning`` -> ``--method.objective=CoreTuning``.
+
+    Raises:
+        ConfigError: an objective of a name that no loaded class has.
+    """
     spelt, names = [], False  # whether the word is the name of an objective
     for word in words:
         if not word.startswith("--"):
-            spelt.append(OBJECTIVES.get(word.lower().replace("_", "-"), word) if names else word)
+            spelt.append(_objective(word) if names else word)
             names = False
             continue
         key, equals, value = word[2:].partition("=")
@@ -85,9 +92,19 @@ def spelt_out(words: Sequence[str]) -> list[str]:
         names = first == "objective" and not dot
         if first == "compare" and not equals:
             equals, value = "=", "true"
-        value = OBJECTIVES.get(value.lower().replace("_", "-"), value) if names else value
+        value = _objective(value) if names and equals else value
         spelt.append(f"--{SHORT.get(first, first)}{dot}{rest}{equals}{value}")
     return spelt
+
+
+def _objective(name: str) -> str:
+    """The class that ``name`` means; a path, a mapping or nothing at all stays as it is."""
+    found = OBJECTIVES.get(name.lower().replace("_", "-"), name)
+    known = loaded(Objective)
+    if found.replace("-", "_").isidentifier() and found not in known | {"null", "None"}:
+        allowed = f"{', '.join(OBJECTIVES)}, or the class of an objective"
+        raise ConfigError(message("--objective", repr(name), allowed, nearest(name, known | {*OBJECTIVES}).strip()))
+    return found
 
 
 def _option(words: Sequence[str], name: str) -> str | None:
