@@ -435,7 +435,7 @@ def test_an_encoder_that_is_made_of_several_is_tuned_too(kind: str, tmp_path: Pa
     if kind == "stages":
         run = cp.pretrain("toy/simclr", **settings, out=tmp_path / "run", stages={"count": 2}, **DATA)
     else:
-        run = cp.pretrain("toy/sepclr", **settings, out=tmp_path / "run", background="digits", target="digits")
+        run = cp.pretrain("toy/sepclr", **settings, out=tmp_path / "run", background="digits", target="dotted")
         with pytest.raises(ConfigError, match=r"--data: .*run learnt from two sources, whose labels say which"):
             cp.finetune(run, "classify", out=tmp_path / "tuned")
     tuned = cp.finetune(run, "classify", data="digits", out=tmp_path / "tuned", **QUIET, max_steps=2)

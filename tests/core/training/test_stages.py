@@ -275,7 +275,7 @@ def test_settings_out_of_range_are_refused(settings: dict[str, Any], told: str, 
 def test_what_has_no_stages_is_refused(run: Run, tmp_path: Path) -> None:
     two = {"out": str(tmp_path / "run"), "stages": {"count": 2}, **{k: SMALL[k] for k in ("epochs", "batch_size")}}
     with pytest.raises(ConfigError, match=r"stages\.count: found 2; allowed: 1 for toy/sepclr"):
-        pretrain("toy/sepclr", background="digits", target="digits", **two)
+        pretrain("toy/sepclr", background="digits", target="dotted", **two)
     with pytest.raises(ConfigError, match=r"stages\.count: found 2; allowed: 1 for toy/classify"):
         finetune(stage(run, 0).path, "classify", **two)
     assert not (tmp_path / "run" / "stages").exists()

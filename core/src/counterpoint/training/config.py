@@ -19,7 +19,7 @@ import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace, get_loader, set_loader
 
 from counterpoint import plugin as plugins
-from counterpoint.errors import ConfigError, CounterpointError
+from counterpoint.errors import ConfigError, CounterpointError, message
 from counterpoint.methods.base import Method
 from counterpoint.parts import Dataset, Encoder, Views
 from counterpoint.training.contrasted import Contrasted
@@ -198,6 +198,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
     words = [_underscored(word) for word in arguments]
     if words and not words[0].startswith("-"):
         words[0] = f"--recipe={words[0]}"
+    _check_once(words)
     peeked = _peek(words)
     if not peeked.get("recipe"):
         if "--help" in words or "-h" in words:
@@ -223,8 +224,18 @@ def parse(arguments: Sequence[str]) -> Namespace:
     return config
 
 
+def _check_once(words: Sequence[str]) -> None:
+    """Of two sources by one option the first would be dropped without a word."""
+    for option in (f"--{name}" for name in SOURCES):
+        given = [number for number, word in enumerate(words) if word.partition("=")[0] == option]
+        if len(given) > 1:
+            found = " and ".join(words[n].partition("=")[2] or " ".join(words[n + 1 : n + 2]) for n in given)
+            raise ConfigError(message(option, f"{len(given)} sources ({found})", "one source"))
+
+
 def _check_sources(recipe: Recipe, sources: Sources) -> None:
     """A method that learns from a background and targets needs both: classes of one source mean something else."""
+    sources.check_differ()
     method: type[Method] = recipe.method.load()
     if method.contrasted and not sources.contrasted:
         raise ConfigError(

@@ -61,7 +61,9 @@ def configured(run: str | Path, task: str | None, words: Sequence[str]) -> Names
     data = _option(chosen, "--data") or start.config["data"]
     if data is None:
         raise ConfigError(f"--data: {start.path} learnt from two sources, whose labels say which; name labelled data")
-    settings = {"data": data, "start": str(start.path.resolve()), "out": f"{start.path}-{task}"}
+    settings = {"start": str(start.path.resolve()), "out": f"{start.path}-{task}"}
+    if _option(chosen, "--data") is None:
+        settings["data"] = data
     parts = {"encoder": described["encoder"], "views": described["views"]}
     own = start.config["data"]
     same = data == own or (own is not None and Path(data).exists() and str(Path(data).resolve()) == own)
