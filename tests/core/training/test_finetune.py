@@ -448,12 +448,25 @@ def test_a_run_that_is_not_there_or_not_finished(tmp_path: Path, capsys: pytest.
         (["finetune"], "Which run? For example: counterpoint finetune"),
         (["finetune", "nowhere", "--task", "classify"], "is no run directory"),
         (["finetune", "nowhere"], "--task is missing: classify or regress?"),
+        (["finetune", "nowhere", "--task", "--data", "x"], "--task needs a value"),
+        (["finetune", "--task", "classify", "--epochs", "1", "nowhere"], "nowhere: is no run directory"),
+        (["finetune", "--task=classify", "--compare", "nowhere", "--lr", "-1"], "nowhere: is no run directory"),
+        (["finetune", "--task", "classify", "--data", "photos"], "Which run?"),
         (["finetune", "--resume", "nowhere"], "is no run directory"),
         (["finetune", "--resume", "x", "--epochs", "3"], "leave out: --epochs 3"),
         (["predict", "nowhere", "x", "--out", "p.csv"], "is no run directory"),
     ):
         assert cli.main(words) == 1
         assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", ["run --help", "--help", "run -h", "--task classify --help"])
+def test_help_where_run_or_task_is_missing(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["finetune", *words.split()])
+    assert stop.value.code == 0
+    usage = "usage: counterpoint finetune RUN --task TASK [options]\n       counterpoint finetune --resume RUN\n"
+    assert capsys.readouterr().out.startswith(usage)
 
 
 def test_help(started: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -467,3 +480,10 @@ def test_help(started: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert stop.value.code == 0
     text = capsys.readouterr().out
     assert "usage: counterpoint finetune" in text and "--compare" in text
+    assert "run directory (default: RUN-TASK)" in text and "How a training runs" in text
+    assert not any(word in text for word in ("--background", "--target", "--stages", "several encoders", "partial"))
+
+
+def test_what_the_help_leaves_out_stays_in_the_configuration(classified: Run) -> None:
+    stored = yaml.safe_load((classified.path / "config.yaml").read_text())
+    assert {"background", "target", "stages"} <= set(stored)
