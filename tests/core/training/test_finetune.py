@@ -85,8 +85,8 @@ def test_the_run_directory(classified: Run, started: Run) -> None:
 
 
 def test_it_begins_with_the_runs_encoder(started: Run, tmp_path: Path) -> None:
-    """With a rate of 0 the encoder is that of the run, to the bit."""
-    run = cp.finetune(started, "classify", out=tmp_path / "run", **{**SHORT, "lr": 0.0})
+    """With a rate that rounds to 0, which is refused itself, the encoder is that of the run, to the bit."""
+    run = cp.finetune(started, "classify", out=tmp_path / "run", **{**SHORT, "lr": 1e-300})
     name = "encoder/model.safetensors"
     assert (run.path / name).read_bytes() == (started.path / name).read_bytes()
 
@@ -128,7 +128,7 @@ def test_regression_by_supremix_ends_with_a_linear_map(started: Run, tmp_path: P
 
 
 def test_plain_regression_begins_with_the_probe(started: Run, tmp_path: Path) -> None:
-    run = cp.finetune(started, "regress", out=tmp_path / "run", **{**SHORT, "lr": 0.0})
+    run = cp.finetune(started, "regress", out=tmp_path / "run", **{**SHORT, "lr": 1e-300})
     rows = metrics(run)
     assert rows["learnt"]["mae"] == pytest.approx(rows["frozen + probe"]["mae"], rel=1e-3)
 
@@ -271,7 +271,44 @@ def test_answers_to_unknown_samples_are_not_measured() -> None:
     assert measured(torch.tensor([0, 0, 1, 1]), found) == {}
 
 
+@pytest.mark.parametrize(
+    ("task", "settings", "told"),
+    [
+        (
+            "classify",
+            {"labels_per_class": 1000},
+            "more than 10 of 10 classes have (2: 4); using",
+        ),
+        ("regress", {"labels": 1000}, "labels 1000 is more than there are; using 67"),
+        ("classify", {"labels_per_class": 4}, ""),
+        ("regress", {"labels": 67}, ""),
+    ],
+)
+def test_fewer_labels_than_asked_for_are_told_of(
+    task: str, settings: dict[str, int], told: str, started: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = {**SHORT, "epochs": 1, "dataset": {"count": 100, "ordered": True}}
+    cp.finetune(started, task, out=tmp_path / "run", **short, **settings)
+    text = capsys.readouterr().out
+    assert told in text and ("\nlabels" in text) is bool(told)
+
+
 # Settings
+
+
+@pytest.mark.parametrize(
+    ("task", "words", "told"),
+    [
+        ("classify", "--labels 4", "--labels is for regress; for classify it is --labels-per-class"),
+        ("regress", "--labels_per_class=4", "--labels-per-class is for classify; for regress it is --labels"),
+        ("classify", "--loss l1", "--loss is for regress"),
+        ("regress", "--weight 1", "--weight is for classify"),
+    ],
+)
+def test_a_short_name_of_the_other_task(task: str, words: str, told: str, started: Run) -> None:
+    with pytest.raises(ConfigError) as caught:
+        configured(started.path, task, words.split())
+    assert str(caught.value) == told
 
 
 @pytest.mark.parametrize(
@@ -320,6 +357,8 @@ def test_a_value_that_is_none_of_a_few_is_answered(started: Run) -> None:
 def test_what_is_refused(started: Run, classified: Run, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"--task clasify: classify or regress\? Did you mean 'classify'\?"):
         cp.finetune(started, "clasify")
+    with pytest.raises(ConfigError, match=r"--lr: found 0\.0; allowed: a number above 0"):
+        cp.finetune(started, "classify", lr=0)
     with pytest.raises(ConfigError, match="--compare: there is nothing to compare with"):
         cp.finetune(started, "classify", compare=True)
     with pytest.raises(ConfigError, match="run: whose encoder shall begin"):

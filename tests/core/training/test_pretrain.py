@@ -197,10 +197,13 @@ def test_a_full_disk_is_seen_before_training(tmp_path: Path, monkeypatch: pytest
     assert not (tmp_path / "run").exists()
 
 
-def test_a_batch_larger_than_the_data_is_made_smaller_and_said(tmp_path: Path) -> None:
+def test_a_batch_larger_than_the_data_is_made_smaller_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     train = len(toy.Digits("digits", count=40).splits()["train"])
-    with pytest.warns(UserWarning, match=f"batch_size 256 is more than there are training samples; using {train}"):
-        made = pretrain("toy/simclr", out=tmp_path, **{**SMALL, "batch_size": 256, "dataset": {"count": 40}})
+    made = pretrain("toy/simclr", out=tmp_path, **{**SMALL, "batch_size": 256, "dataset": {"count": 40}})
+    told = f"batch_size 256 is more than there are training samples; using {train}\n"
+    assert capsys.readouterr().out.count(told) == 1
     assert made.config["batch_size"] == train
     assert json.loads((tmp_path / "run.json").read_text())["steps"] == 2
 

@@ -69,6 +69,22 @@ def supervised(
     return np.sort(indices)
 
 
+def scarce(method: Method, dataset: Dataset, indices: np.ndarray) -> str:
+    """What is told where fewer samples were drawn than were asked for; else nothing."""
+    if isinstance(method, Regress) and method.labels is not None and len(indices) < method.labels:
+        return f"labels {method.labels} is more than there are; using {len(indices)}"
+    if not isinstance(method, Classify) or method.labels_per_class is None or dataset.labels is None:
+        return ""
+    kinds, counts = np.unique(dataset.labels[indices], return_counts=True)
+    few = int((counts < method.labels_per_class).sum())
+    if not few:
+        return ""
+    fewest = int(kinds[counts.argmin()])
+    name = dataset.classes[fewest] if dataset.classes is not None else fewest
+    asked = f"labels_per_class {method.labels_per_class} is more than {few} of {len(kinds)} classes have"
+    return f"{asked} ({name}: {counts.min()}); using all of theirs"
+
+
 def answered(head: nn.Module, found: Embedded) -> Tensor:
     """A head's answers to embedded samples: classes ``(N,)`` int64, or numbers ``(N,)`` float32."""
     with torch.no_grad():

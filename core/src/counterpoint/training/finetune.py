@@ -35,6 +35,8 @@ SHORT = {
     "weight": "method.weight",
 }
 """Short names of the settings that people reach for -> where they stand in the configuration."""
+OF_TASK = {"labels_per_class": "classify", "weight": "classify", "labels": "regress", "loss": "regress"}
+"""Those that one task alone has."""
 
 
 def configured(run: str | Path, task: str | None, words: Sequence[str]) -> Namespace:
@@ -53,6 +55,7 @@ def configured(run: str | Path, task: str | None, words: Sequence[str]) -> Names
         raise ConfigError(f"--task is missing: {' or '.join(sorted(FINE_TUNING))}?")
     if task not in FINE_TUNING:
         raise ConfigError(f"--task {task}: classify or regress?{nearest(str(task), FINE_TUNING)}")
+    _check_task(words, task)
     start = Run(run)
     described = read_config(start.path / "encoder")
     recipe = f"{described['plugin']}/{task}"
@@ -74,7 +77,21 @@ def configured(run: str | Path, task: str | None, words: Sequence[str]) -> Names
     config = configs.parse([recipe, *configs.flatten({**settings, **parts}), *chosen])
     if config.compare and config.method.init_args.objective is None:
         raise ConfigError("--compare: there is nothing to compare with; name an --objective other than plain")
+    if config.optimization.lr == 0:
+        raise ConfigError(
+            message("--lr", config.optimization.lr, "a number above 0", "With 0 nothing would be learnt.")
+        )
     return config
+
+
+def _check_task(words: Sequence[str], task: str) -> None:
+    """Refuse short names of the other task, and say what is meant by them in this one."""
+    for word in words:
+        name = word.partition("=")[0].removeprefix("--").replace("-", "_")
+        if word.startswith("--") and OF_TASK.get(name, task) != task:
+            like = {"labels": "labels_per_class", "labels_per_class": "labels"}.get(name)
+            instead = f"; for {task} it is --{like.replace('_', '-')}" if like else ""
+            raise ConfigError(f"--{name.replace('_', '-')} is for {OF_TASK[name]}{instead}")
 
 
 def spelt_out(words: Sequence[str]) -> list[str]:
