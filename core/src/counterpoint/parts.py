@@ -36,7 +36,7 @@ class Dataset(TorchDataset[Sample | Damaged], ABC):
 
     Attributes:
         labels: ``(N,)`` int64 with -1 for "unknown", or None.
-        targets: ``(N,)`` float32 with NaN for "unknown", or None: a number for each sample, for regression.
+        targets: ``(N,)`` float32 or float64 with NaN for "unknown", or None: a number for each sample, for regression.
         classes: names of the classes, or None.
         strata: ``(N,)`` int64, or None: every batch of a training then holds samples of each stratum.
         in_memory: whether samples come without reading files, so that reading processes would only cost.
@@ -109,7 +109,7 @@ class Dataset(TorchDataset[Sample | Damaged], ABC):
         if self.labels is not None:
             label = torch.tensor([-1 if s.label is None else s.label for s in good], dtype=torch.int64)
         if self.targets is not None:
-            target = torch.tensor([math.nan if s.target is None else s.target for s in good], dtype=torch.float32)
+            target = torch.tensor([math.nan if s.target is None else s.target for s in good], dtype=self.targets.dtype)
         return Batch(
             data=data,
             index=torch.tensor([s.index for s in good], dtype=torch.int64),

@@ -290,7 +290,7 @@ class Regress(FineTune):
             result = self.objective(embeddings, batch.content, targets=targets)
             # without a pair for the monitors: embeddings along a line, which they would warn of, are what is wanted
             return Step(result.loss, result.parts, chance=self.objective.chance(self.global_rows(batch)))
-        wanted = ((targets - self.head.mean) / self.head.std).repeat(len(features))
+        wanted = ((targets - self.head.mean) / self.head.std).float().repeat(len(features))
         known = wanted.isfinite()
         if not bool(known.any()):
             raise DataError(message("batch.target", "no known target", "one at least"))

@@ -92,11 +92,21 @@ def test_accepts(table):
 
 def test_a_column_of_numbers_gives_targets(table):
     data = ImageTable(table("path,age,label\npics/a.png,31.5,x\npics/b.png,,y\n"), target_column="age")
-    assert data.targets.dtype == torch.float32 and data.targets[0] == 31.5 and data.targets[1].isnan()
+    assert data.targets.dtype == torch.float64 and data.targets[0] == 31.5 and data.targets[1].isnan()
     assert [data[i].target for i in range(2)] == [31.5, None] and data.labels.tolist() == [0, 1]
     batch = data.batch([1, 0])
     assert batch.target[1] == 31.5 and batch.target[0].isnan() and batch.to("cpu").target.shape == (2,)
     assert data.digest() != ImageTable(table("path,age,label\npics/a.png,31.5,x\npics/b.png,,y\n")).digest()
+
+
+def test_one_bad_cell_among_numbers_is_named(table):
+    with pytest.raises(DataError, match="target: found 'abc' in row 2; allowed: finite numbers"):
+        ImageTable(table("path,age\npics/a.png,31.5\npics/b.png,abc\n"), target_column="age")
+
+
+def test_time_stamps_stay_apart_in_a_batch(table):
+    data = ImageTable(table("path,seen\npics/a.png,1700000001\npics/b.png,1700000002\n"), target_column="seen")
+    assert data.batch([1, 0]).target.tolist() == [1700000002, 1700000001]
 
 
 def test_usual_targets_are_found_and_fractions_are_no_classes(table):

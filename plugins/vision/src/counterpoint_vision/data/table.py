@@ -93,10 +93,10 @@ def targets_in(table: Any, asked: str | None = None) -> tuple[str | None, Tensor
     """Name and values ``(N,)`` of the column of targets; None where there is none.
 
     Raises:
-        DataError: the column that is asked for is not there, or holds anything but numbers.
+        DataError: the column that is asked for is not there, or has a cell that is no number.
     """
     column = columns.column("target_column", asked, TARGET_COLUMNS, table.column_names)
-    found = None if column is None else columns.targets(table[column].to_pylist())
+    found = None if column is None else columns.targets(table[column].to_pylist(), meant=bool(asked))
     if asked and found is None:
         raise DataError(message("target_column", f"{asked!r}, which holds no numbers", "a column of numbers"))
     return (column, found) if found is not None else (None, None)
