@@ -463,7 +463,8 @@ def test_the_runs_own_data_by_a_relative_path_keeps_its_options(
     monkeypatch.setattr(Run, "config", property(lambda self: config))
     monkeypatch.chdir(tmp_path)
     seen: list[list[str]] = []
-    monkeypatch.setattr(tuning.configs, "parse", lambda words: seen.append(list(words)) or Namespace(compare=False))
+    parsed = Namespace(compare=False, optimization=Namespace(lr=1.0))
+    monkeypatch.setattr(tuning.configs, "parse", lambda words: seen.append(list(words)) or parsed)
     tuning.configured(started.path, "classify", ["--data=digits-here"])
     assert any(word.startswith("--dataset=") for word in seen[0])
 
