@@ -180,9 +180,11 @@ class Classify(FineTune):
             DataError: fewer than two classes.
         """
         labels = dataset.labels
-        known = 0 if labels is None else len(np.unique(labels[indices][labels[indices] >= 0]))
-        if labels is None or known < 2:
-            raise DataError(message("data", f"{known} classes among the training samples", "two or more", CLASSES))
+        known = [] if labels is None else np.unique(labels[indices][labels[indices] >= 0]).tolist()
+        if labels is None or len(known) < 2:
+            named = [repr(dataset.classes[number]) for number in known] if dataset.classes is not None else known
+            found = f"one class ({named[0]}) only" if named else "no class"
+            raise DataError(message("data", f"{found} among the training samples", "two or more", CLASSES))
         classes = len(dataset.classes) if dataset.classes is not None else int(labels.max()) + 1
         self.head = ClassHead(self.encoder.dim, classes)
 

@@ -32,14 +32,18 @@ def known(dataset: Dataset, indices: np.ndarray, task: str) -> np.ndarray:
     """
     if task == "classify":
         if dataset.labels is None:
-            raise DataError(message("data", "no labels", "labels, to classify", CLASSES))
+            raise DataError(message("data", f"no labels{_why(dataset, 'labels')}", "labels, to classify", CLASSES))
         kept: np.ndarray = indices[dataset.labels[indices] >= 0]
         return kept
     if dataset.targets is None:
         has = "labels, but no targets" if dataset.labels is not None else "no targets"
-        raise DataError(message("data", has, "targets, to regress", TARGETS))
+        raise DataError(message("data", has + _why(dataset, "targets"), "targets, to regress", TARGETS))
     kept = indices[dataset.targets[torch.from_numpy(indices)].isfinite().numpy()]
     return kept
+
+
+def _why(dataset: Dataset, what: str) -> str:
+    return f" ({dataset.absent[what]})" if what in dataset.absent else ""
 
 
 def training_samples(method: Method, dataset: Dataset, seed: int) -> np.ndarray:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import torch
 from pyarrow import parquet
 
 from counterpoint.errors import DataError
+from counterpoint.training.answers import known
 from counterpoint.types import Damaged, Sample
 from counterpoint_vision.data import ImageTable
 
@@ -97,6 +99,16 @@ def test_a_column_of_numbers_gives_targets(table):
     batch = data.batch([1, 0])
     assert batch.target[1] == 31.5 and batch.target[0].isnan() and batch.to("cpu").target.shape == (2,)
     assert data.digest() != ImageTable(table("path,age,label\npics/a.png,31.5,x\npics/b.png,,y\n")).digest()
+
+
+def test_columns_are_told_where_labels_or_targets_are_needed(table):
+    data = ImageTable(table("path,colour\npics/a.png,red\npics/b.png,blue\n"))
+    for task, what in (("classify", "labels"), ("regress", "targets")):
+        with pytest.raises(
+            DataError, match=rf"data: found no {what} \(the columns are path, colour\); allowed: {what}"
+        ):
+            known(data, np.arange(2), task)
+    assert not ImageTable(table("path,label,score\npics/a.png,x,1\n")).absent
 
 
 def test_one_bad_cell_among_numbers_is_named(table):
