@@ -209,8 +209,10 @@ def test_a_batch_larger_than_the_data_is_made_smaller_and_said(
 
 
 def test_damaged_samples_are_counted_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    train = toy.Digits("digits", count=200).splits()["train"]
-    damaged = [int(i) for i in train if i % 10 == 0]
+    splits = toy.Digits("digits", count=200).splits()
+    train = splits["train"]
+    damaged = [int(i) for i in (*train, *splits["val"]) if i % 10 == 0]
+    assert len(damaged) > sum(int(i) % 10 == 0 for i in train)
     pretrain(
         "toy/simclr", out=tmp_path, **{**SMALL, "batch_size": len(train), "dataset": {"count": 200, "damaged": 10}}
     )
