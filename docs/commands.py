@@ -13,7 +13,13 @@ from counterpoint import apps, cli
 from counterpoint.plugin import Part, Plugin
 
 PRETRAIN = ("pretrain", "vision/simclr", "--help")
-SHOWN_ELSEWHERE = {"config", "print_config", "print_shtab", "optimization", "stages"}  # of the settings: options, no settings
+SHOWN_ELSEWHERE = {
+    "config",
+    "print_config",
+    "print_shtab",
+    "optimization",
+    "stages",
+}  # of the settings: options, no settings
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

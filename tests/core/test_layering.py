@@ -26,6 +26,7 @@ WORDS = {"errors", "types", "parts", "files", "_version"}
 """What every layer may use: the words as types, and their errors."""
 ALLOWED = {
     "_version": set(),
+    "arguments": {"_version"},
     "errors": set(),
     "types": {"errors"},
     "parts": WORDS,

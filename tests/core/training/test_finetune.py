@@ -161,6 +161,8 @@ def test_stopped_and_resumed_ends_like_never_stopped(
         patch.setattr(training.SaveLast, "on_train_batch_end", stop)
         with pytest.raises(Interrupted, match="Stopped at step 4; everything is saved"):
             cp.finetune(started, task, out=tmp_path / "stopped", **settings)
+    with pytest.raises(RunError, match=r"stopped: is not finished: counterpoint finetune --resume .*stopped$"):
+        cp.load(tmp_path / "stopped").predict("digits")
     config = tmp_path / "stopped" / "config.yaml"
     config.write_text(config.read_text().replace(str(started.path.resolve()), str(tmp_path / "gone")))
     resumed = cp.finetune(resume=tmp_path / "stopped")

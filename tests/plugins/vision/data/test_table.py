@@ -76,7 +76,10 @@ def test_without_split_column_all_rows_are_drawn(table):
 def test_errors(table, tmp_path):
     with pytest.raises(DataError, match=r"source: found no table .*none\.csv"):
         ImageTable(str(tmp_path / "none.csv"))
-    with pytest.raises(DataError, match=r"path_column: found none of the usual names; .*Columns found: a, b\."):
+    with pytest.raises(
+        DataError,
+        match=r"path_column: found none of the usual names; .*Columns found: a, b\. Name it: --dataset.path_c",
+    ):
         ImageTable(table("a,b\n1,2\n"))
     with pytest.raises(DataError, match=r"label_column: found 'labl'; .*Did you mean 'label'\?"):
         ImageTable(table("path,label\npics/a.png,1\n"), label_column="labl")

@@ -86,7 +86,7 @@ def paths_in(table: Any, asked: str | None = None) -> list[str]:
     """
     column = columns.column("path_column", asked, PATH_COLUMNS, table.column_names)
     if column is None:
-        todo = f"Columns found: {', '.join(table.column_names)}. Name it: path_column=..."
+        todo = f"Columns found: {', '.join(table.column_names)}. Name it: --dataset.path_column NAME."
         raise DataError(message("path_column", "none of the usual names", ", ".join(PATH_COLUMNS), todo))
     return ["" if value is None else str(value) for value in table[column].to_pylist()]
 
