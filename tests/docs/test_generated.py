@@ -14,6 +14,7 @@ from counterpoint.training import config as configs
 from counterpoint.training.recipes import find_recipe
 from counterpoint_graphrec.data.examples import arrays as interactions
 from counterpoint_multimodal.data.examples import arrays
+from counterpoint_vision.data.examples import arrays as pictures
 
 pytestmark = pytest.mark.unit
 
@@ -80,19 +81,19 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Something small for each domain."""
     clicks = interactions(tmp_path_factory.mktemp("clicks"))["source"]
     shapes = arrays(tmp_path_factory.mktemp("pairs"))["source"]
-    return {"vision": "photographs", "graphrec": clicks, "multimodal": shapes}
+    other = pictures(tmp_path_factory.mktemp("other"))["source"]
+    return {"vision": "photographs", "graphrec": clicks, "multimodal": shapes, "target": other}
 
 
-def sources(path: Path, data: str) -> list[str]:
+def sources(path: Path, data: dict[str, str]) -> list[str]:
     """What the config's method learns from: one source, or two."""
-    method = find_recipe(configs.read_yaml(path)["recipe"]).method.load()
-    options = ("--background", "--target") if method.contrasted else ("--data",)
-    return [word for option in options for word in (option, data)]
+    method, own = find_recipe(configs.read_yaml(path)["recipe"]).method.load(), data[path.parent.name]
+    return ["--background", own, "--target", data["target"]] if method.contrasted else ["--data", own]
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: f"{p.parent.name}/{p.name}")
 def test_every_shipped_config_can_be_built(path: Path, data: dict[str, str]) -> None:
-    config = configs.parse(["--config", str(path), *sources(path, data[path.parent.name])])
+    config = configs.parse(["--config", str(path), *sources(path, data)])
     built = configs.instantiate(config)
     assert built.encoder in built.method.encoder.modules()  # itself, or in one that the method makes of it
     first = path.read_text(encoding="utf-8").splitlines()[0]
@@ -101,7 +102,7 @@ def test_every_shipped_config_can_be_built(path: Path, data: dict[str, str]) -> 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: f"{p.parent.name}/{p.name}")
 def test_a_config_is_complete_when_written_out(path: Path, data: dict[str, str], tmp_path: Path) -> None:
-    config = configs.parse(["--config", str(path), *sources(path, data[path.parent.name])])
+    config = configs.parse(["--config", str(path), *sources(path, data)])
     full = tmp_path / "full.yaml"
     full.write_text(configs.dump(config))
     assert configs.dump(configs.parse(["--config", str(full)])) == full.read_text()

@@ -32,7 +32,7 @@ class Digits(Dataset):
     """The digits: 1,797 images of 8 x 8.
 
     Args:
-        source: "digits".
+        source: "digits", or "dotted": every second one has a dot in the corner.
         count: how many of them.
         labelled: with labels or without.
         damaged: every n-th sample is damaged (0: none).
@@ -51,10 +51,12 @@ class Digits(Dataset):
         poisoned: int = -1,
         ordered: bool = False,
     ) -> None:
-        if source != "digits":
-            raise DataError(message("source", repr(source), "'digits'"))
+        if not self.accepts(source):
+            raise DataError(message("source", repr(source), "'digits', 'dotted'"))
         digits = _table()
         self.images = torch.tensor(digits.images[:count] / 16, dtype=torch.float32)
+        if source == "dotted":
+            self.images[1::2, 0, 0] = 1
         self.damaged, self.poisoned = damaged, poisoned
         if poisoned >= 0:
             self.images[poisoned] = float("nan")
@@ -66,7 +68,7 @@ class Digits(Dataset):
 
     @classmethod
     def accepts(cls, source: str) -> bool:
-        return source == "digits"
+        return source in ("digits", "dotted")
 
     def __len__(self) -> int:
         return len(self.images)

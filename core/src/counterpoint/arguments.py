@@ -161,6 +161,7 @@ def _new_plugin(parser: Parser) -> None:
 
 def _finetune(parser: Parser) -> None:
     """The settings that people reach for; it parses its own words, for the others depend on run and task."""
+    parser.usage = "counterpoint finetune RUN --task TASK [options]\n       counterpoint finetune --resume RUN"
     parser.add_argument("run_path", metavar="RUN", help="run directory, whose encoder begins")
     parser.add_argument("--task", choices=("classify", "regress"), required=True, help="classes, or numbers")
     parser.add_argument("--data", help="labelled data, if it is other than the run's own")

@@ -78,24 +78,42 @@ def _pretrain_words(words: list[str]) -> int:
 
 
 def _finetune_words(words: list[str]) -> int:
-    if words and words[0] in ("--help", "-h"):
-        build_parser().parse_args(["finetune", "--help"])
-    from counterpoint.training import finetune as tuning
-    from counterpoint.workflow import resume_run, start_tuning
-
     resume = _take(words, "--resume", value=True)
     if resume is not None:
         if words:
             raise CounterpointError(f"--resume repeats the run as it was configured; leave out: {' '.join(words)}")
+        from counterpoint.workflow import resume_run
+
         resume_run(Path(resume))
         return 0
     overwrite = _take(words, "--overwrite") is not None
-    task = _take(words, "--task", value=True)
-    run = words.pop(0) if words and not words[0].startswith("-") else None
+    task, run = _take(words, "--task", value=True), _take_run(words)
+    if (run is None or task is None) and {"--help", "-h"} & {*words}:  # with both there are more settings to be shown
+        build_parser().parse_args(["finetune", "--help"])
     if run is None:
         raise CounterpointError("Which run? For example: counterpoint finetune runs/photos --task classify")
+    from counterpoint.training import finetune as tuning
+    from counterpoint.workflow import start_tuning
+
     start_tuning(tuning.configured(run, task, words), overwrite=overwrite)
     return 0
+
+
+_FLAGS = ("-h", "--help", "--compare", "--print_config", "--print-config")
+"""Options of a fine-tuning that have no value of their own; every other one has."""
+
+
+def _take_run(words: list[str]) -> str | None:
+    """Remove the run from ``words``: the first that is neither an option nor the value of one; None: there is none."""
+    valued = False  # whether the word before is an option that waits for its value
+    for number, word in enumerate(words):
+        if valued and not word.startswith("--"):
+            valued = False
+        elif word.startswith("-"):
+            valued = "=" not in word and word not in _FLAGS
+        else:
+            return words.pop(number)
+    return None
 
 
 def _take(words: list[str], option: str, *, value: bool = False) -> str | None:
@@ -106,7 +124,7 @@ def _take(words: list[str], option: str, *, value: bool = False) -> str | None:
             continue
         del words[number]
         if value and not equals:
-            if number >= len(words):
+            if number >= len(words) or words[number].startswith("--"):
                 raise CounterpointError(f"{option} needs a value")
             return words.pop(number)
         return text

@@ -11,6 +11,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -36,8 +37,9 @@ class Dataset(TorchDataset[Sample | Damaged], ABC):
 
     Attributes:
         labels: ``(N,)`` int64 with -1 for "unknown", or None.
-        targets: ``(N,)`` float32 with NaN for "unknown", or None: a number for each sample, for regression.
+        targets: ``(N,)`` float32 or float64 with NaN for "unknown", or None: a number for each sample, for regression.
         classes: names of the classes, or None.
+        absent: ``"labels"`` or ``"targets"`` -> why there are none, where that is known; told where they are needed.
         strata: ``(N,)`` int64, or None: every batch of a training then holds samples of each stratum.
         in_memory: whether samples come without reading files, so that reading processes would only cost.
         notes: what was left out or changed when the source was opened, a sentence each; told at a run's start.
@@ -46,6 +48,7 @@ class Dataset(TorchDataset[Sample | Damaged], ABC):
     labels: np.ndarray | None = None
     targets: Tensor | None = None
     classes: list[str] | None = None
+    absent: Mapping[str, str] = MappingProxyType({})
     strata: np.ndarray | None = None
     in_memory: bool = False
     notes: tuple[str, ...] = ()
@@ -109,7 +112,7 @@ class Dataset(TorchDataset[Sample | Damaged], ABC):
         if self.labels is not None:
             label = torch.tensor([-1 if s.label is None else s.label for s in good], dtype=torch.int64)
         if self.targets is not None:
-            target = torch.tensor([math.nan if s.target is None else s.target for s in good], dtype=torch.float32)
+            target = torch.tensor([math.nan if s.target is None else s.target for s in good], dtype=self.targets.dtype)
         return Batch(
             data=data,
             index=torch.tensor([s.index for s in good], dtype=torch.int64),

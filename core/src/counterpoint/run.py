@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from counterpoint.errors import ConfigError, DataError, RunError, message
 from counterpoint.parts import Dataset
+from counterpoint.training.checkpoints import is_tuned, resume_command
 from counterpoint.training.config import read_yaml
 from counterpoint.training.contrasted import Contrasted
 from counterpoint.training.embedding import Embedded, embed, encode_with
@@ -154,8 +155,10 @@ class Run:
         """What answers, of a run that was fine-tuned.
 
         Raises:
-            RunError: it was not.
+            RunError: it was not, or is not yet.
         """
+        if not self.tuned and is_tuned(self.config):
+            raise RunError(f"{self.path}: is not finished: {resume_command(self.path)}")
         return load_head(self.path / "head")
 
     @property

@@ -51,7 +51,7 @@ class Batch:
         index: ``(B,)`` int64, positions in the dataset.
         content: ``(B,)`` int64, content ids (equal content, equal id).
         label: ``(B,)`` int64 with -1 for "unknown", or None when the dataset has no labels.
-        target: ``(B,)`` float32 with NaN for "unknown", or None when the dataset has no targets.
+        target: ``(B,)`` floating point with NaN for "unknown", or None when the dataset has no targets.
         damaged: records that were left out of this batch.
     """
 
@@ -67,6 +67,9 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on ``device``."""
+        target = self.target
+        if target is not None and torch.device(device).type == "mps":  # which has no float64
+            target = target.float()
         data = {
             name: [v.to(device) for v in value] if isinstance(value, list) else value.to(device)
             for name, value in self.data.items()
@@ -77,7 +80,7 @@ class Batch:
             index=self.index.to(device),
             content=self.content.to(device),
             label=None if self.label is None else self.label.to(device),
-            target=None if self.target is None else self.target.to(device),
+            target=None if target is None else target.to(device),
         )
 
 

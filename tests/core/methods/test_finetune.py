@@ -139,8 +139,12 @@ def test_what_is_kept_is_encoder_and_head() -> None:
 def test_classes_come_from_the_data() -> None:
     assert tuned(Classify).head.out_dim == 10
     few = np.flatnonzero(DATA.labels == 3)
-    with pytest.raises(DataError, match="data: found 1 classes among the training samples; allowed: two or more"):
+    with pytest.raises(
+        DataError, match=r"data: found one class \('3'\) only among the training samples; allowed: two or"
+    ):
         Classify(DigitNet()).prepare(DATA, few)
+    with pytest.raises(DataError, match="data: found no class among the training samples"):
+        Classify(DigitNet()).prepare(DATA, few[:0])
     with pytest.raises(DataError, match="data: found 1 different targets"):
         Regress(DigitNet()).prepare(DATA, few[few % 10 != 0])
     with pytest.raises(DataError, match=r"data: found 0 different targets.*target_column"):

@@ -215,8 +215,8 @@ def test_objective_and_head_are_configuration() -> None:
 @pytest.mark.usefixtures("_toy")
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "pair"])
 def test_a_methods_complete_configuration_repeats_it(name: str, tmp_path: Path) -> None:
-    sources = ["--background", "digits", "--target"] if METHODS[name].load().contrasted else ["--data"]
-    config = configs.parse([f"toy/{name}", *sources, "digits"])
+    pair = ["--background", "digits", "--target", "dotted"]
+    config = configs.parse([f"toy/{name}", *(pair if METHODS[name].load().contrasted else ["--data", "digits"])])
     path = tmp_path / "config.yaml"
     path.write_text(configs.dump(config))
     again = configs.parse(["--config", str(path)])

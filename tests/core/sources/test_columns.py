@@ -55,5 +55,23 @@ def test_targets_are_numbers_or_nothing():
     assert found is not None and found.tolist()[::2] == [1, 2.5] and found[1::2].isnan().all()
     assert [target_of(found, i) for i in range(4)] == [1, None, 2.5, None] and target_of(None, 0) is None
     assert targets(["a", 1]) is None and targets([True]) is None and targets([None]) is None
-    with pytest.raises(DataError, match="target: found the value inf; allowed: finite numbers"):
+    with pytest.raises(DataError, match="target: found inf in row 2; allowed: finite numbers"):
         targets([1.0, float("inf")])
+
+
+def test_a_cell_that_is_no_number_is_named_where_numbers_are_meant():
+    numbers = ["1", "2.5", None, ""]
+    assert targets(numbers) is None, "may as well be classes"
+    found = targets(numbers, meant=True)
+    assert found is not None and found[:2].tolist() == [1, 2.5] and found[2:].isnan().all()
+    told = r"target: found 'abc' in row 3; allowed: finite numbers\. Leave the cell empty where it is unknown\."
+    with pytest.raises(DataError, match=told):
+        targets(["1", "2", "abc", "4"], meant=True)
+    with pytest.raises(DataError, match="target: found True in row 2"):
+        targets([1, True], meant=True)
+    assert targets(["a", "b"], meant=True) is None
+
+
+def test_time_stamps_stay_apart():
+    found = targets([1_700_000_001, 1_700_000_002])
+    assert found is not None and found.tolist() == [1_700_000_001, 1_700_000_002]

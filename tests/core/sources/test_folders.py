@@ -42,6 +42,9 @@ def test_parts_and_classes():
     assert labels.tolist() == [0, 1, 0, -1] and names == ["cat", "dog"]
     assert folders.parts(["train/a.png", "b.png"]) is None and folders.parts(["val/a.png", "test/b.png"]) is None
     assert folders.classes(["a/x.png", "a/y.png"], below=False) == (None, None)
+    assert folders.only(["a/x.png", "a/y.png", "z.png"], below=False) == "a"
+    assert folders.only(["train/a/x.png", "test/a/y.png"], below=True) == "a"
+    assert folders.only(paths, below=True) is None and folders.only(["x.png"], below=False) is None
 
 
 def test_fingerprints_change_with_the_files(tmp_path):

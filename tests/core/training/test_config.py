@@ -130,7 +130,12 @@ def test_the_defaults_of_the_chosen_class_hold(name: str, tmp_path: Path) -> Non
             ["toy/simclr", "--method.objective", "DCL", "--method.objective.temprature", "1"],
             "Did you mean 'temperature'",
         ),
-        (["toy/simclr", "--epochs", "many"], "epochs"),
+        (
+            ["toy/simclr", "--method.objective", "core-tunning"],
+            "Unknown class 'core-tunning' for 'method.objective'. Did you mean 'CoreTuning'?",
+        ),
+        (["toy/simclr", "--encoder", "CoreTuning"], "Unknown class 'CoreTuning' for 'encoder'. There is: "),
+        (["toy/simclr", "--method.projector", "Projectr"], "for 'method.projector'. Did you mean 'Projector'?"),
         (["toy/simclr", "--epochs", "0"], "epochs: found 0; allowed: a whole number from 1"),
         (["toy/simclr", "--batch-size", "1"], "batch_size: found 1"),
         (["toy/simclr", "--optimization.warmup", "2"], "a share from 0 to 1"),
@@ -145,6 +150,35 @@ def test_misspelt_things_are_answered(words: list[str], expected: str) -> None:
     with pytest.raises(CounterpointError) as caught:
         configs.parse(words)
     assert expected in str(caught.value)
+
+
+def test_names_of_other_kinds_are_not_offered() -> None:
+    with pytest.raises(ConfigError) as caught:
+        configs.parse(["toy/simclr", "--method.objective", "DigitNet"])
+    offered = str(caught.value).partition("There is: ")[2]
+    assert "SupReMix" in offered and not any(name in offered for name in ("DigitNet", "SimCLR", "Projector"))
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("--epochs many", "epochs: found 'many'; allowed: a whole number."),
+        ("--workers many", "workers: found 'many'; allowed: a whole number, or null."),
+        ("--optimization.name adamm", "optimization.name: found 'adamm'; allowed: adamw, adam, sgd, lars."),
+        ("--method.objective Hydra", "Hydra: --method.objective.classes is missing"),
+        ("--method.objective Hydra --method.objective.classes x", "method.objective.classes: found 'x'; allowed: a wh"),
+        (
+            "--method.objective FeatureTransform --method.objective.interpolate x",
+            "method.objective.interpolate: found 'x'; allowed: step, sample, dim, or null.",
+        ),
+        ("--method.projector Projector --method.projector.hidden_dim x", "method.projector.hidden_dim: found 'x'; all"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_answered_in_a_line(words: str, expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        configs.parse(["toy/simclr", *words.split()])
+    assert str(caught.value).startswith(expected)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,9 @@ from counterpoint.training.sources import Sources
 
 pytestmark = pytest.mark.unit
 
-PAIR = ["--background", "digits", "--target", "digits"]
+PAIR = ["--background", "digits", "--target", "dotted"]
 SMALL: dict[str, Any] = {"epochs": 2, "batch_size": 32, "tensorboard": False, "progress": False}
-SMALL |= {"background": "digits", "target": "digits", "encoder": {"width": 8}, "method": {"code": 4}}
+SMALL |= {"background": "digits", "target": "dotted", "encoder": {"width": 8}, "method": {"code": 4}}
 SMALL |= {"dataset": {"options": {"count": 200}}}
 
 
@@ -36,15 +36,15 @@ def _toy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def both(**options: Any) -> Contrasted:
-    return Contrasted("digits", "digits", "toy", {"count": 50, **options})
+    return Contrasted("digits", "dotted", "toy", {"count": 50, **options})
 
 
 def test_origin_is_the_label_the_name_and_nothing_else_changes() -> None:
     found, one = both(), toy.Digits("digits", count=50)
     assert (len(found), found.first, found.classes) == (100, 50, ["background", "target"])
     assert [found.name(0), found.name(50)] == ["background/digit-0", "target/digit-0"]
-    first, later, plain = found[3], found[53], one[3]
-    assert (first.label, later.label, later.index) == (0, 1, 53)
+    first, later, plain = found[4], found[54], one[4]
+    assert (first.label, later.label, later.index) == (0, 1, 54)
     assert torch.equal(later.data["digit"], plain.data["digit"])
     assert first.content == later.content == plain.content  # so that they are never negatives of each other
     assert found.digest() not in (one.digest(), both(count=49).digest())
@@ -121,7 +121,7 @@ def test_sources() -> None:
 
 def test_the_configuration_names_both_and_fed_back_is_the_same(tmp_path: Path) -> None:
     config = parse(["toy/sepclr", *PAIR])
-    assert (config.data, config.background, config.target) == (None, "digits", "digits")
+    assert (config.data, config.background, config.target) == (None, "digits", "dotted")
     path = tmp_path / "config.yaml"
     path.write_text(dump(config))
     assert dump(parse(["--config", str(path)])) == path.read_text()
@@ -131,10 +131,30 @@ def test_any_method_can_learn_from_both_and_sepclr_from_nothing_else() -> None:
     assert parse(["toy/simclr", *PAIR]).dataset.class_path.endswith("Contrasted")
     with pytest.raises(ConfigError, match="toy/sepclr learns from two sources instead of --data: --background"):
         parse(["toy/sepclr", "--data", "digits"])
-    with pytest.raises(ConfigError, match="--background: give either --data, or --background and --target"):
-        parse(["toy/simclr", "--background", "digits"])
+    for one, other in (("background", "target"), ("target", "background")):
+        with pytest.raises(ConfigError, match=f"--{other} is missing beside --{one}: give either --data, or"):
+            parse(["toy/simclr", f"--{one}", "digits"])
     with pytest.raises(ConfigError, match="--target 'nothing' is nothing that plugin 'toy' opens"):
         Contrasted("digits", "nothing", "toy")
+
+
+def test_one_source_twice_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path in ("digits", "./digits", str(tmp_path / "digits")):
+        with pytest.raises(ConfigError, match=r"--target: found .*digits, which is the --background too"):
+            parse(["toy/sepclr", "--background", "digits", "--target", path])
+
+
+def test_a_copy_of_the_background_is_refused() -> None:
+    with pytest.raises(DataError, match="target: found the same samples as those of the background"):
+        Contrasted("digits", "digits", "toy", {"count": 50})
+
+
+@pytest.mark.parametrize("option", ["--background", "--target", "--data"])
+@pytest.mark.parametrize("form", ["{option} a {option}=b", "{option}=a --epochs 1 {option} b"])
+def test_no_source_is_dropped_without_a_word(option: str, form: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{option}: found 2 sources \(a and b\); allowed: one"):
+        parse(["toy/sepclr", *form.format(option=option).split()])
 
 
 @pytest.fixture(scope="module")
@@ -151,8 +171,8 @@ def test_a_run_is_opened_loaded_and_embedded_with(run: Run) -> None:
     assert run.embed(own).shape == (400, 8)
     assert len(run.open("digits")) == 1797  # other data is opened as it is
     assert type(untrained(run, own)) is TwoSpaces
-    assert json.loads((run.path / "run.json").read_text())["data"] == "digits against digits"
-    assert "`digits` against `digits`" in (run.path / "encoder" / "README.md").read_text()
+    assert json.loads((run.path / "run.json").read_text())["data"] == "dotted against digits"
+    assert "`dotted` against `digits`" in (run.path / "encoder" / "README.md").read_text()
 
 
 def test_an_evaluation_probes_both_spaces_and_the_report_shows_them(run: Run) -> None:

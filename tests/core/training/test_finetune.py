@@ -85,8 +85,8 @@ def test_the_run_directory(classified: Run, started: Run) -> None:
 
 
 def test_it_begins_with_the_runs_encoder(started: Run, tmp_path: Path) -> None:
-    """With a rate of 0 the encoder is that of the run, to the bit."""
-    run = cp.finetune(started, "classify", out=tmp_path / "run", **{**SHORT, "lr": 0.0})
+    """With a rate that rounds to 0, which is refused itself, the encoder is that of the run, to the bit."""
+    run = cp.finetune(started, "classify", out=tmp_path / "run", **{**SHORT, "lr": 1e-300})
     name = "encoder/model.safetensors"
     assert (run.path / name).read_bytes() == (started.path / name).read_bytes()
 
@@ -128,7 +128,7 @@ def test_regression_by_supremix_ends_with_a_linear_map(started: Run, tmp_path: P
 
 
 def test_plain_regression_begins_with_the_probe(started: Run, tmp_path: Path) -> None:
-    run = cp.finetune(started, "regress", out=tmp_path / "run", **{**SHORT, "lr": 0.0})
+    run = cp.finetune(started, "regress", out=tmp_path / "run", **{**SHORT, "lr": 1e-300})
     rows = metrics(run)
     assert rows["learnt"]["mae"] == pytest.approx(rows["frozen + probe"]["mae"], rel=1e-3)
 
@@ -161,6 +161,8 @@ def test_stopped_and_resumed_ends_like_never_stopped(
         patch.setattr(training.SaveLast, "on_train_batch_end", stop)
         with pytest.raises(Interrupted, match="Stopped at step 4; everything is saved"):
             cp.finetune(started, task, out=tmp_path / "stopped", **settings)
+    with pytest.raises(RunError, match=r"stopped: is not finished: counterpoint finetune --resume .*stopped$"):
+        cp.load(tmp_path / "stopped").predict("digits")
     config = tmp_path / "stopped" / "config.yaml"
     config.write_text(config.read_text().replace(str(started.path.resolve()), str(tmp_path / "gone")))
     resumed = cp.finetune(resume=tmp_path / "stopped")
@@ -299,7 +301,44 @@ def test_answers_to_unknown_samples_are_not_measured() -> None:
     assert measured(torch.tensor([0, 0, 1, 1]), found) == {}
 
 
+@pytest.mark.parametrize(
+    ("task", "settings", "told"),
+    [
+        (
+            "classify",
+            {"labels_per_class": 1000},
+            "more than 10 of 10 classes have (2: 4); using",
+        ),
+        ("regress", {"labels": 1000}, "labels 1000 is more than there are; using 67"),
+        ("classify", {"labels_per_class": 4}, ""),
+        ("regress", {"labels": 67}, ""),
+    ],
+)
+def test_fewer_labels_than_asked_for_are_told_of(
+    task: str, settings: dict[str, int], told: str, started: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = {**SHORT, "epochs": 1, "dataset": {"count": 100, "ordered": True}}
+    cp.finetune(started, task, out=tmp_path / "run", **short, **settings)
+    text = capsys.readouterr().out
+    assert told in text and ("\nlabels" in text) is bool(told)
+
+
 # Settings
+
+
+@pytest.mark.parametrize(
+    ("task", "words", "told"),
+    [
+        ("classify", "--labels 4", "--labels is for regress; for classify it is --labels-per-class"),
+        ("regress", "--labels_per_class=4", "--labels-per-class is for classify; for regress it is --labels"),
+        ("classify", "--loss l1", "--loss is for regress"),
+        ("regress", "--weight 1", "--weight is for classify"),
+    ],
+)
+def test_a_short_name_of_the_other_task(task: str, words: str, told: str, started: Run) -> None:
+    with pytest.raises(ConfigError) as caught:
+        configured(started.path, task, words.split())
+    assert str(caught.value) == told
 
 
 @pytest.mark.parametrize(
@@ -326,9 +365,30 @@ def test_short_names(words: str, full: str) -> None:
     assert spelt_out(words.split()) == full.split()
 
 
+@pytest.mark.parametrize("words", ["--objective=core-tunning", "--objective core-tunning"])
+def test_a_misspelt_objective_is_answered_with_the_short_names(words: str) -> None:
+    allowed = r"plain, core-tuning, supremix, or the class of an objective\. Did you mean 'core-tuning'\?"
+    with pytest.raises(ConfigError, match=f"--objective: found 'core-tunning'; allowed: {allowed}"):
+        spelt_out(words.split())
+
+
+@pytest.mark.parametrize(
+    "value", ["SupCon", "my.package.Mine", '{"class_path": "SupCon", "init_args": {"x": -1}}', "null"]
+)
+def test_an_objective_that_may_be_there_is_left_to_the_parser(value: str) -> None:
+    assert spelt_out([f"--objective={value}"]) == [f"--method.objective={value}"]
+
+
+def test_a_value_that_is_none_of_a_few_is_answered(started: Run) -> None:
+    with pytest.raises(ConfigError, match=r"^method\.loss: found 'mae'; allowed: l1, mse\.$"):
+        configured(started.path, "regress", ["--loss", "mae"])
+
+
 def test_what_is_refused(started: Run, classified: Run, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"--task clasify: classify or regress\? Did you mean 'classify'\?"):
         cp.finetune(started, "clasify")
+    with pytest.raises(ConfigError, match=r"--lr: found 0\.0; allowed: a number above 0"):
+        cp.finetune(started, "classify", lr=0)
     with pytest.raises(ConfigError, match="--compare: there is nothing to compare with"):
         cp.finetune(started, "classify", compare=True)
     with pytest.raises(ConfigError, match="run: whose encoder shall begin"):
@@ -443,9 +503,8 @@ def test_the_runs_own_data_by_a_relative_path_keeps_its_options(
     monkeypatch.setattr(Run, "config", property(lambda self: config))
     monkeypatch.chdir(tmp_path)
     seen: list[list[str]] = []
-    monkeypatch.setattr(
-        tuning.configs, "parse", lambda words: seen.append(list(words)) or Namespace(compare=False, out="x")
-    )
+    parsed = Namespace(compare=False, out="x", optimization=Namespace(lr=1.0))
+    monkeypatch.setattr(tuning.configs, "parse", lambda words: seen.append(list(words)) or parsed)
     tuning.configured(started.path, "classify", ["--data=digits-here"])
     assert any(word.startswith("--dataset=") for word in seen[0])
 
@@ -456,7 +515,7 @@ def test_an_encoder_that_is_made_of_several_is_tuned_too(kind: str, tmp_path: Pa
     if kind == "stages":
         run = cp.pretrain("toy/simclr", **settings, out=tmp_path / "run", stages={"count": 2}, **DATA)
     else:
-        run = cp.pretrain("toy/sepclr", **settings, out=tmp_path / "run", background="digits", target="digits")
+        run = cp.pretrain("toy/sepclr", **settings, out=tmp_path / "run", background="digits", target="dotted")
         with pytest.raises(ConfigError, match=r"--data: .*run learnt from two sources, whose labels say which"):
             cp.finetune(run, "classify", out=tmp_path / "tuned")
     tuned = cp.finetune(run, "classify", data="digits", out=tmp_path / "tuned", **QUIET, max_steps=2)
@@ -469,12 +528,25 @@ def test_a_run_that_is_not_there_or_not_finished(tmp_path: Path, capsys: pytest.
         (["finetune"], "Which run? For example: counterpoint finetune"),
         (["finetune", "nowhere", "--task", "classify"], "is no run directory"),
         (["finetune", "nowhere"], "--task is missing: classify or regress?"),
+        (["finetune", "nowhere", "--task", "--data", "x"], "--task needs a value"),
+        (["finetune", "--task", "classify", "--epochs", "1", "nowhere"], "nowhere: is no run directory"),
+        (["finetune", "--task=classify", "--compare", "nowhere", "--lr", "-1"], "nowhere: is no run directory"),
+        (["finetune", "--task", "classify", "--data", "photos"], "Which run?"),
         (["finetune", "--resume", "nowhere"], "is no run directory"),
         (["finetune", "--resume", "x", "--epochs", "3"], "leave out: --epochs 3"),
         (["predict", "nowhere", "x", "--out", "p.csv"], "is no run directory"),
     ):
         assert cli.main(words) == 1
         assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", ["run --help", "--help", "run -h", "--task classify --help"])
+def test_help_where_run_or_task_is_missing(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["finetune", *words.split()])
+    assert stop.value.code == 0
+    usage = "usage: counterpoint finetune RUN --task TASK [options]\n       counterpoint finetune --resume RUN\n"
+    assert capsys.readouterr().out.startswith(usage)
 
 
 def test_help(started: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -488,3 +560,10 @@ def test_help(started: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert stop.value.code == 0
     text = capsys.readouterr().out
     assert "usage: counterpoint finetune" in text and "--compare" in text
+    assert "run directory (default: RUN-TASK)" in text and "How a training runs" in text
+    assert not any(word in text for word in ("--background", "--target", "--stages", "several encoders", "partial"))
+
+
+def test_what_the_help_leaves_out_stays_in_the_configuration(classified: Run) -> None:
+    stored = yaml.safe_load((classified.path / "config.yaml").read_text())
+    assert {"background", "target", "stages"} <= set(stored)

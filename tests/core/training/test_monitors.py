@@ -26,6 +26,7 @@ from counterpoint.training.measures import (
 )
 from counterpoint.training.monitors import Monitor
 from counterpoint.training.scores import read_scores
+from counterpoint.types import Damaged
 
 pytestmark = pytest.mark.unit
 
@@ -156,6 +157,36 @@ def test_a_run_is_measured_and_ends_with_the_same_weights_as_unwatched(
         *((step, pair, 3 * n) for step in (20, 30) for pair, n in (("positive", 128), ("negative", 128 * 127))),
     ]
     assert monitor.latest["train/loss"] == metrics["train/loss"][-1][1]
+
+
+def test_damaged_records_of_the_whole_run_are_told(lab: Any, toy: Any, pairs: Any, tmp_path: Path) -> None:
+    """Of epochs before the last one, of what the encoder is looked at on, and of before a checkpoint; each once."""
+
+    class Torn(pairs):  # type: ignore[misc, valid-type]
+        def __iter__(self) -> Any:
+            for number, (batch, views) in enumerate(super().__iter__()):
+                batch.damaged = [Damaged(5, "early.png", "cut off")] * (self.trainer.current_epoch == number == 0)
+                yield batch, views
+
+    class Looked:
+        def __init__(self, features: Any) -> None:
+            self.features, self.damaged = (
+                features,
+                {"val": [Damaged(7, "val.png", "cut off"), Damaged(5, "early.png", "cut off")]},
+            )
+
+        def __call__(self, split: str) -> Any:
+            return self.features(split)
+
+    told = "Damaged records, left out: 2: early.png (cut off), val.png (cut off)"
+    one, two = toy(), toy()
+    monitor = Monitor(Looked(lab.embed(one)), every_n_steps=4)
+    lab.fit(one, [monitor, SaveAt(tmp_path / "c.ckpt", 17, -1)], Torn(), max_epochs=3)
+    assert monitor.damaged == told
+    assert read_metrics(lab.run)["data/damaged"] == [(10, 1.0), (20, 0.0), (30, 0.0)]
+    later = Monitor(lab.embed(two), every_n_steps=4)
+    lab.fit(two, [later], Torn(), checkpoint=tmp_path / "c.ckpt", max_epochs=3)
+    assert later.damaged == told
 
 
 class SaveAt(Callback):

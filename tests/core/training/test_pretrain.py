@@ -224,17 +224,22 @@ def test_a_full_disk_is_seen_before_training(tmp_path: Path, monkeypatch: pytest
     assert not (tmp_path / "run").exists()
 
 
-def test_a_batch_larger_than_the_data_is_made_smaller_and_said(tmp_path: Path) -> None:
+def test_a_batch_larger_than_the_data_is_made_smaller_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     train = len(toy.Digits("digits", count=40).splits()["train"])
-    with pytest.warns(UserWarning, match=f"batch_size 256 is more than there are training samples; using {train}"):
-        made = pretrain("toy/simclr", out=tmp_path, **{**SMALL, "batch_size": 256, "dataset": {"count": 40}})
+    made = pretrain("toy/simclr", out=tmp_path, **{**SMALL, "batch_size": 256, "dataset": {"count": 40}})
+    told = f"batch_size 256 is more than there are training samples; using {train}\n"
+    assert capsys.readouterr().out.count(told) == 1
     assert made.config["batch_size"] == train
     assert json.loads((tmp_path / "run.json").read_text())["steps"] == 2
 
 
 def test_damaged_samples_are_counted_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    train = toy.Digits("digits", count=200).splits()["train"]
-    damaged = [int(i) for i in train if i % 10 == 0]
+    splits = toy.Digits("digits", count=200).splits()
+    train = splits["train"]
+    damaged = [int(i) for i in (*train, *splits["val"]) if i % 10 == 0]
+    assert len(damaged) > sum(int(i) % 10 == 0 for i in train)
     pretrain(
         "toy/simclr", out=tmp_path, **{**SMALL, "batch_size": len(train), "dataset": {"count": 200, "damaged": 10}}
     )

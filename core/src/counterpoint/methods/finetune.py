@@ -180,9 +180,11 @@ class Classify(FineTune):
             DataError: fewer than two classes.
         """
         labels = dataset.labels
-        known = 0 if labels is None else len(np.unique(labels[indices][labels[indices] >= 0]))
-        if labels is None or known < 2:
-            raise DataError(message("data", f"{known} classes among the training samples", "two or more", CLASSES))
+        known = [] if labels is None else np.unique(labels[indices][labels[indices] >= 0]).tolist()
+        if labels is None or len(known) < 2:
+            named = [repr(dataset.classes[number]) for number in known] if dataset.classes is not None else known
+            found = f"one class ({named[0]}) only" if named else "no class"
+            raise DataError(message("data", f"{found} among the training samples", "two or more", CLASSES))
         classes = len(dataset.classes) if dataset.classes is not None else int(labels.max()) + 1
         self.head = ClassHead(self.encoder.dim, classes)
 
@@ -290,7 +292,7 @@ class Regress(FineTune):
             result = self.objective(embeddings, batch.content, targets=targets)
             # without a pair for the monitors: embeddings along a line, which they would warn of, are what is wanted
             return Step(result.loss, result.parts, chance=self.objective.chance(self.global_rows(batch)))
-        wanted = ((targets - self.head.mean) / self.head.std).repeat(len(features))
+        wanted = ((targets - self.head.mean) / self.head.std).float().repeat(len(features))
         known = wanted.isfinite()
         if not bool(known.any()):
             raise DataError(message("batch.target", "no known target", "one at least"))

@@ -58,20 +58,43 @@ def classes(values: Sequence[Any]) -> tuple[np.ndarray, list[str]]:
     return labels, [str(value) for value in ordered]
 
 
-def targets(values: Sequence[Any]) -> Tensor | None:
-    """``(N,)`` float32 (NaN where the value is None or ""), or None where a value is anything but a number.
+def targets(values: Sequence[Any], meant: bool = False) -> Tensor | None:
+    """Numbers ``(N,)`` float64, which keeps time stamps apart; NaN where the value is None or "".
+
+    Args:
+        values: of the column.
+        meant: that the column holds targets: then numbers may be written as text, as a reader gives all of them where
+            one cell is none, and a cell that is none among numbers is an error.
+
+    Returns:
+        None where nothing is a number; unless ``meant``, also where a value is anything else.
 
     Raises:
-        DataError: a value is infinite.
+        DataError: a value is infinite, or no number among numbers where these are meant.
     """
-    known = [value for value in values if value is not None and value != ""]
-    if not known or any(isinstance(value, bool) or not isinstance(value, (int, float)) for value in known):
+    found = [_number(value, meant) for value in values]
+    strange = next((row for row, number in enumerate(found) if number is None), None)
+    known = sum(number is not None and not math.isnan(number) for number in found)
+    if not known or (strange is not None and not meant):
         return None
-    if any(math.isinf(value) for value in known):
-        raise DataError(
-            message("target", "the value inf", "finite numbers", "Leave the cell empty where it is unknown.")
-        )
-    return torch.tensor([math.nan if value is None or value == "" else value for value in values], dtype=torch.float32)
+    infinite = next((row for row, number in enumerate(found) if number is not None and math.isinf(number)), None)
+    wrong = strange if strange is not None else infinite
+    if wrong is not None:
+        cell = f"{values[wrong]!r:.60} in row {wrong + 1}"
+        raise DataError(message("target", cell, "finite numbers", "Leave the cell empty where it is unknown."))
+    return torch.tensor(found, dtype=torch.float64)
+
+
+def _number(value: Any, written: bool) -> float | None:
+    """The number that a cell holds, NaN where it is empty, None where it is none; ``written``: or holds as text."""
+    if value is None or value == "":
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, (int, float, str) if written else (int, float)):
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        return None
 
 
 def target_of(targets: Tensor | None, index: int) -> float | None:

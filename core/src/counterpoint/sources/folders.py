@@ -92,13 +92,24 @@ def classes(paths: Sequence[str], below: bool) -> tuple[np.ndarray, list[str]] |
         paths: relative, with ``/``.
         below: the folders at the top name splits, so that the classes are in those below.
     """
-    depth = 1 if below else 0
-    folders = [path.split("/", depth + 2)[depth] if path.count("/") > depth else None for path in paths]
+    folders = _classes(paths, below)
     names = sorted({folder for folder in folders if folder is not None})
     if len(names) < 2:
         return None, None
     number = {name: index for index, name in enumerate(names)}
     return np.array([-1 if folder is None else number[folder] for folder in folders], dtype=np.int64), names
+
+
+def only(paths: Sequence[str], below: bool) -> str | None:
+    """The one folder that would be a class, were there another; None where there are none or several."""
+    names = {folder for folder in _classes(paths, below) if folder is not None}
+    return names.pop() if len(names) == 1 else None
+
+
+def _classes(paths: Sequence[str], below: bool) -> list[str | None]:
+    """The folder that each file's class is called after, None for a file in no folder."""
+    depth = 1 if below else 0
+    return [path.split("/", depth + 2)[depth] if path.count("/") > depth else None for path in paths]
 
 
 def fingerprints(root: Path, paths: Sequence[str]) -> Iterator[bytes]:

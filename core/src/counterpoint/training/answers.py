@@ -29,14 +29,18 @@ def known(dataset: Dataset, indices: np.ndarray, task: str) -> np.ndarray:
     """
     if task == "classify":
         if dataset.labels is None:
-            raise DataError(message("data", "no labels", "labels, to classify", CLASSES))
+            raise DataError(message("data", f"no labels{_why(dataset, 'labels')}", "labels, to classify", CLASSES))
         kept: np.ndarray = indices[dataset.labels[indices] >= 0]
         return kept
     if dataset.targets is None:
         has = "labels, but no targets" if dataset.labels is not None else "no targets"
-        raise DataError(message("data", has, "targets, to regress", TARGETS))
+        raise DataError(message("data", has + _why(dataset, "targets"), "targets, to regress", TARGETS))
     kept = indices[dataset.targets[torch.from_numpy(indices)].isfinite().numpy()]
     return kept
+
+
+def _why(dataset: Dataset, what: str) -> str:
+    return f" ({dataset.absent[what]})" if what in dataset.absent else ""
 
 
 def training_samples(method: Method, dataset: Dataset, seed: int) -> np.ndarray:
@@ -64,6 +68,22 @@ def supervised(
     if labels is not None:
         indices = draw.permutation(indices)[:labels]
     return np.sort(indices)
+
+
+def scarce(method: Method, dataset: Dataset, indices: np.ndarray) -> str:
+    """What is told where fewer samples were drawn than were asked for; else nothing."""
+    if isinstance(method, Regress) and method.labels is not None and len(indices) < method.labels:
+        return f"labels {method.labels} is more than there are; using {len(indices)}"
+    if not isinstance(method, Classify) or method.labels_per_class is None or dataset.labels is None:
+        return ""
+    kinds, counts = np.unique(dataset.labels[indices], return_counts=True)
+    few = int((counts < method.labels_per_class).sum())
+    if not few:
+        return ""
+    fewest = int(kinds[counts.argmin()])
+    name = dataset.classes[fewest] if dataset.classes is not None else fewest
+    asked = f"labels_per_class {method.labels_per_class} is more than {few} of {len(kinds)} classes have"
+    return f"{asked} ({name}: {counts.min()}); using all of theirs"
 
 
 def answered(head: nn.Module, found: Embedded) -> Tensor:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 import json
 from argparse import ArgumentError
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import partial, update_wrapper
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace, get_loader, set_loader
 
 from counterpoint import plugin as plugins
-from counterpoint.errors import ConfigError, CounterpointError
+from counterpoint.errors import ConfigError, CounterpointError, message
 from counterpoint.methods.base import Method
 from counterpoint.parts import Dataset, Encoder, Views
 from counterpoint.training.contrasted import Contrasted
@@ -46,6 +46,7 @@ TUNING = """Teach a run's encoder a task, beside a fresh head: all settings, und
 Short names and examples: counterpoint finetune --help
 """
 
+OUT = "runs/<plugin>-<method>"
 
 MODE = "yaml and None"
 """How values are read: as YAML; and ``None`` is null, since jsonargparse turns a null two classes down into that."""
@@ -56,6 +57,26 @@ def _read(text: str) -> Any:
 
 
 set_loader(MODE, _read, (yaml.YAMLError,))
+
+
+class _TuningHelp(argparse.RawDescriptionHelpFormatter):
+    """Help without the settings that a fine-tuning refuses.
+
+    They stay in its configuration: to suppress an option's help would take it out of there as well.
+    """
+
+    def add_usage(self, usage: str | None, actions: Iterable[argparse.Action], *more: Any, **named: Any) -> None:
+        """Only what may be given."""
+        super().add_usage(usage, [action for action in actions if _tunable(action)], *more, **named)
+
+    def add_argument(self, action: argparse.Action) -> None:
+        """Nothing of what may not be given."""
+        if _tunable(action):
+            super().add_argument(action)
+
+
+def _tunable(action: argparse.Action) -> bool:
+    return action.dest.partition(".")[0] not in ("background", "target", "stages")
 
 
 def build_parser(
@@ -78,7 +99,7 @@ def build_parser(
     parser = ArgumentParser(
         prog="counterpoint finetune" if tunes else "counterpoint pretrain",
         description=TUNING if tunes else DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_TuningHelp if tunes else argparse.RawDescriptionHelpFormatter,
         exit_on_error=False,
         parser_mode=MODE,
     )
@@ -87,7 +108,7 @@ def build_parser(
     parser.add_argument("--data", type=str | None, help="a folder, a table, an archive, or the name of a data set")
     parser.add_argument("--background", type=str | None, help="with --target, instead of --data: what is common")
     parser.add_argument("--target", type=str | None, help="with --background: the same, and something more")
-    parser.add_argument("--out", type=str, help="run directory (default: runs/<plugin>-<method>)")
+    parser.add_argument("--out", type=str, help=f"run directory (default: {'RUN-TASK' if tunes else OUT})")
     parser.add_class_arguments(Settings, None)
     parser.add_argument("--optimization", type=Optimization, default=Optimization(), help="optimiser and schedule")
     parser.add_argument("--stages", type=Stages, default=Stages(), help="several encoders, each for what is left (MCL)")
@@ -98,11 +119,9 @@ def build_parser(
     links = {"background": "background", "target": "target"} if sources.contrasted else {"data": "source"}
     for option, argument in links.items():
         parser.link_arguments(option, f"dataset.init_args.{argument}", apply_on="parse")
+    prepare = update_wrapper(partial(prepared, init=init), prepared)  # by whose name the help calls it
     parser.link_arguments(
-        ("dataset", "encoder"),
-        "method.init_args.encoder",
-        compute_fn=partial(prepared, init=init),
-        apply_on="instantiate",
+        ("dataset", "encoder"), "method.init_args.encoder", compute_fn=prepare, apply_on="instantiate"
     )
     if tunes:
         parser.add_argument("--start", type=str | None, help="run whose encoder begins; null: fresh weights")
@@ -198,13 +217,14 @@ def parse(arguments: Sequence[str]) -> Namespace:
     words = [_underscored(word) for word in arguments]
     if words and not words[0].startswith("-"):
         words[0] = f"--recipe={words[0]}"
+    _check_once(words)
     peeked = _peek(words)
     if not peeked.get("recipe"):
         if "--help" in words or "-h" in words:
             build_parser().parse_args(["--help"])
         raise ConfigError("Which recipe? For example: counterpoint pretrain vision/simclr. See: counterpoint recipes")
     recipe = find_recipe(peeked["recipe"])
-    _register(recipe.plugin)
+    register(recipe.plugin)
     sources = Sources.of(peeked)
     _check_sources(recipe, sources)
     if not sources:
@@ -213,7 +233,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
     try:
         config = parser.parse_args(words)
     except ArgumentError as error:
-        raise ConfigError(explain(str(error), parser, (Dataset, Views, Encoder, Method))) from None
+        raise ConfigError(explain(str(error), parser)) from None
     if not sources:
         raise ConfigError("--data is missing: a folder, a table, an archive, or the name of a data set")
     settings_of(config)
@@ -223,8 +243,18 @@ def parse(arguments: Sequence[str]) -> Namespace:
     return config
 
 
+def _check_once(words: Sequence[str]) -> None:
+    """Of two sources by one option the first would be dropped without a word."""
+    for option in (f"--{name}" for name in SOURCES):
+        given = [number for number, word in enumerate(words) if word.partition("=")[0] == option]
+        if len(given) > 1:
+            found = " and ".join(words[n].partition("=")[2] or " ".join(words[n + 1 : n + 2]) for n in given)
+            raise ConfigError(message(option, f"{len(given)} sources ({found})", "one source"))
+
+
 def _check_sources(recipe: Recipe, sources: Sources) -> None:
     """A method that learns from a background and targets needs both: classes of one source mean something else."""
+    sources.check_differ()
     method: type[Method] = recipe.method.load()
     if method.contrasted and not sources.contrasted:
         raise ConfigError(
@@ -294,7 +324,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return loaded
 
 
-def _register(plugin: plugins.Plugin) -> None:
+def register(plugin: plugins.Plugin) -> None:
     """Import the plugin's classes, so that short names (``--encoder TinyViT``) are known to the parser."""
     import counterpoint.nn
     import counterpoint.objectives  # noqa: F401
@@ -307,7 +337,7 @@ def _register(plugin: plugins.Plugin) -> None:
 def instantiate(config: Namespace) -> Namespace:
     """Build the dataset, views, encoder and method that ``config`` names."""
     recipe = find_recipe(config.recipe)
-    _register(recipe.plugin)
+    register(recipe.plugin)
     parser = build_parser(recipe, Sources.of(config), init=config.init)
     build = getattr(parser, "instantiate", None) or parser.instantiate_classes
     try:

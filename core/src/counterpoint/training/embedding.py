@@ -25,7 +25,7 @@ class Embedded:
         labels: ``(N,)`` int64, -1 unknown, or None.
         damaged: what could not be read.
         content: ``(N,)`` int64 content ids.
-        targets: ``(N,)`` float32, NaN unknown, or None.
+        targets: ``(N,)`` floating point, NaN unknown, or None.
     """
 
     features: Tensor

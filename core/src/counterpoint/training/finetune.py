@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from counterpoint.errors import ConfigError, Interrupted, message, nearest
 from counterpoint.methods.registry import FINE_TUNING
+from counterpoint.objectives.base import Objective
 from counterpoint.run import Run
 from counterpoint.training import config as configs
 from counterpoint.training.answers import known
@@ -18,7 +19,9 @@ from counterpoint.training.checkpoints import PLAIN, resume_command
 from counterpoint.training.encoder_files import read_config
 from counterpoint.training.evaluate import evaluate_run, show
 from counterpoint.training.export import is_first_process
+from counterpoint.training.hints import loaded
 from counterpoint.training.pretrain import resume_run, start_run
+from counterpoint.training.recipes import find_recipe
 from counterpoint.training.supervision import views_of
 
 OBJECTIVES = {"plain": "null", "core-tuning": "CoreTuning", "supremix": "SupReMix"}
@@ -32,6 +35,8 @@ SHORT = {
     "weight": "method.weight",
 }
 """Short names of the settings that people reach for -> where they stand in the configuration."""
+OF_TASK = {"labels_per_class": "classify", "weight": "classify", "labels": "regress", "loss": "regress"}
+"""Those that one task alone has."""
 
 
 def configured(run: str | Path, task: str | None, words: Sequence[str]) -> Namespace:
@@ -50,14 +55,18 @@ def configured(run: str | Path, task: str | None, words: Sequence[str]) -> Names
         raise ConfigError(f"--task is missing: {' or '.join(sorted(FINE_TUNING))}?")
     if task not in FINE_TUNING:
         raise ConfigError(f"--task {task}: classify or regress?{nearest(str(task), FINE_TUNING)}")
+    _check_task(words, task)
     start = Run(run)
     described = read_config(start.path / "encoder")
     recipe = f"{described['plugin']}/{task}"
+    configs.register(find_recipe(recipe).plugin)  # its objectives are known by their names, then
     chosen = spelt_out(words)
     data = _option(chosen, "--data") or start.config["data"]
     if data is None:
         raise ConfigError(f"--data: {start.path} learnt from two sources, whose labels say which; name labelled data")
-    settings = {"data": data, "start": str(start.path.resolve()), "out": f"{start.path}-{task}"}
+    settings = {"start": str(start.path.resolve()), "out": f"{start.path}-{task}"}
+    if _option(chosen, "--data") is None:
+        settings["data"] = data
     parts = {"encoder": described["encoder"], "views": described["views"]}
     own = start.config["data"]
     same = data == own or (own is not None and Path(data).exists() and str(Path(data).resolve()) == own)
@@ -71,15 +80,33 @@ def configured(run: str | Path, task: str | None, words: Sequence[str]) -> Names
         raise ConfigError(message("--out", config.out, "a directory of its own, not the run that it begins with", todo))
     if config.compare and config.method.init_args.objective is None:
         raise ConfigError("--compare: there is nothing to compare with; name an --objective other than plain")
+    if config.optimization.lr == 0:
+        raise ConfigError(
+            message("--lr", config.optimization.lr, "a number above 0", "With 0 nothing would be learnt.")
+        )
     return config
 
 
+def _check_task(words: Sequence[str], task: str) -> None:
+    """Refuse short names of the other task, and say what is meant by them in this one."""
+    for word in words:
+        name = word.partition("=")[0].removeprefix("--").replace("-", "_")
+        if word.startswith("--") and OF_TASK.get(name, task) != task:
+            like = {"labels": "labels_per_class", "labels_per_class": "labels"}.get(name)
+            instead = f"; for {task} it is --{like.replace('_', '-')}" if like else ""
+            raise ConfigError(f"--{name.replace('_', '-')} is for {OF_TASK[name]}{instead}")
+
+
 def spelt_out(words: Sequence[str]) -> list[str]:
-    """``--lr 1`` -> ``--optimization.lr 1``, ``--objective=core-tuning`` -> ``--method.objective=CoreTuning``."""
+    """``--lr 1`` -> ``--optimization.lr 1``, ``--objective=core-tuning`` -> ``--method.objective=CoreTuning``.
+
+    Raises:
+        ConfigError: an objective of a name that no loaded class has.
+    """
     spelt, names = [], False  # whether the word is the name of an objective
     for word in words:
         if not word.startswith("--"):
-            spelt.append(OBJECTIVES.get(word.lower().replace("_", "-"), word) if names else word)
+            spelt.append(_objective(word) if names else word)
             names = False
             continue
         key, equals, value = word[2:].partition("=")
@@ -87,9 +114,19 @@ def spelt_out(words: Sequence[str]) -> list[str]:
         names = first == "objective" and not dot
         if first == "compare" and not equals:
             equals, value = "=", "true"
-        value = OBJECTIVES.get(value.lower().replace("_", "-"), value) if names else value
+        value = _objective(value) if names and equals else value
         spelt.append(f"--{SHORT.get(first, first)}{dot}{rest}{equals}{value}")
     return spelt
+
+
+def _objective(name: str) -> str:
+    """The class that ``name`` means; a path, a mapping or nothing at all stays as it is."""
+    found = OBJECTIVES.get(name.lower().replace("_", "-"), name)
+    known = loaded(Objective)
+    if found.replace("-", "_").isidentifier() and found not in known | {"null", "None"}:
+        allowed = f"{', '.join(OBJECTIVES)}, or the class of an objective"
+        raise ConfigError(message("--objective", repr(name), allowed, nearest(name, known | {*OBJECTIVES}).strip()))
+    return found
 
 
 def _option(words: Sequence[str], name: str) -> str | None:

@@ -33,7 +33,7 @@ the batch of the ``n``-th update, as the weights were before it. The metrics:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -41,6 +41,7 @@ from typing import Any, cast
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
+from torch import distributed
 
 from counterpoint.errors import ConfigError, message
 from counterpoint.training.logs import METRICS, MetricsLog, read_metrics
@@ -68,7 +69,8 @@ class Monitor(Callback):
 
     Args:
         embed: ``"train"`` or ``"val"`` -> the encoder's features ``(N, D)`` of a fixed subset of that split (2,000 and
-            1,000 samples are plenty), and its labels or None. Called in evaluation mode, without gradients.
+            1,000 samples are plenty), and its labels or None. Called in evaluation mode, without gradients. What could
+            not be read then is counted too, where it keeps that in ``damaged`` as `OnlineFeatures` does.
         every_n_steps: updates between two looks at a batch; the first update and each epoch's last batch are always
             looked at.
         every_n_epochs: epochs between two looks at the encoder; the last epoch always has one.
@@ -78,7 +80,7 @@ class Monitor(Callback):
 
     Attributes:
         latest: the newest value of each metric, for a progress bar.
-        damaged: at the end, a line about the records that could not be read; empty if there were none.
+        damaged: at the end, a line about all records of the run that could not be read; empty if there were none.
         looked_at_epoch: the last one after which the encoder was looked at (rank zero).
 
     Raises:
@@ -105,20 +107,22 @@ class Monitor(Callback):
         self.looked_at_epoch = -1
         self._scores = ScoreCounts()
         self._damaged: dict[int, Damaged] = {}
-        self._lost, self._examples = 0, list[str]()
+        self._lost: dict[tuple[int, str], Damaged] = {}
         self._update: dict[str, float] = {}
         self._looked_at = -1
         self._clock = _Clock()
 
     def state_dict(self) -> dict[str, Any]:
-        """Counts of the epoch so far, in plain numbers and strings."""
-        damaged = [[record.index, record.name, record.reason] for record in self._damaged.values()]
-        return {"scores": self._scores.as_lists(), "damaged": damaged}
+        """Counts of the epoch so far, and what the run has lost before it, in plain numbers and strings."""
+        records = {"damaged": self._damaged.values(), "lost": self._lost.values()}
+        plain = {key: [[one.index, one.name, one.reason] for one in kept] for key, kept in records.items()}
+        return {"scores": self._scores.as_lists(), **plain}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on counting where the checkpoint stands."""
         self._scores = ScoreCounts(state_dict["scores"])
         self._damaged = {record[0]: Damaged(*record) for record in state_dict["damaged"]}
+        self._lose(Damaged(*record) for record in state_dict.get("lost", ()))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Rewind the log to where this run begins or resumes; look at the untrained encoder if it begins."""
@@ -160,12 +164,13 @@ class Monitor(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the epoch's histograms and damaged records, and look at the encoder if it is its turn."""
         found = torch.tensor(float(len(self._damaged)), device=pl_module.device)
-        self._lost = int(trainer.strategy.reduce(found, reduce_op="sum"))
-        self._examples = [f"{record.name} ({record.reason})" for record in list(self._damaged.values())[:NAMED]]
+        damaged = float(trainer.strategy.reduce(found, reduce_op="sum"))
+        for records in _of_all_ranks(list(self._damaged.values())):
+            self._lose(records)
         if trainer.is_global_zero:
             with self._clock.pause():
                 self._write_scores(trainer)
-                self._log(trainer, {"data/damaged": float(self._lost)})
+                self._log(trainer, {"data/damaged": damaged})
                 if (trainer.current_epoch + 1) % self.every_n_epochs == 0 or _last_epoch(trainer):
                     self._look_at_encoder(trainer, pl_module, "val")
                     self.looked_at_epoch = trainer.current_epoch
@@ -174,9 +179,16 @@ class Monitor(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say how many records could not be read, and name some."""
         if self._lost:
-            more = f", and {self._lost - len(self._examples)} more" if self._lost > len(self._examples) else ""
-            self.damaged = f"Damaged records, left out: {self._lost}: {', '.join(self._examples)}{more}"
+            first = [self._lost[key] for key in sorted(self._lost)[:NAMED]]
+            named = ", ".join(f"{record.name} ({record.reason})" for record in first)
+            more = f", and {len(self._lost) - len(first)} more" if len(self._lost) > len(first) else ""
+            self.damaged = f"Damaged records, left out: {len(self._lost)}: {named}{more}"
             rank_zero_info(self.damaged)
+
+    def _lose(self, records: Iterable[Damaged]) -> None:
+        """Count records of the whole run, each once; by name as well, for what is embedded need not be the samples."""
+        for record in records:
+            self._lost.setdefault((record.index, record.name), record)
 
     def _due(self, trainer: Trainer, step: int) -> bool:
         return step == 1 or step % self.every_n_steps == 0 or trainer.is_last_batch
@@ -207,6 +219,8 @@ class Monitor(Callback):
         with undisturbed(pl_module):
             values = encoder_measures(self.embed, self.k, self.temperature)
             values |= {} if self.protocol is None else self.protocol()
+        for records in getattr(self.embed, "damaged", {}).values():
+            self._lose(records)
         if when == "val":
             values.pop("queries", None)  # the same in every epoch: the untrained encoder's row has it
         self._log(trainer, {f"{when}/{name}": value for name, value in values.items()})
@@ -220,6 +234,15 @@ class Monitor(Callback):
         self.latest |= values
         for logger in trainer.loggers:
             logger.log_metrics({**values, "epoch": trainer.current_epoch}, step=trainer.global_step)
+
+
+def _of_all_ranks(records: list[Damaged]) -> list[list[Damaged]]:
+    """What each process has; a collective."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return [records]
+    found: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(found, records)
+    return found
 
 
 class _Clock:

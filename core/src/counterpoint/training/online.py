@@ -10,6 +10,7 @@ from counterpoint.parts import Dataset, Views
 from counterpoint.training.data import mix
 from counterpoint.training.embedding import Embedded, embed, encode_with
 from counterpoint.training.measures import undisturbed
+from counterpoint.types import Damaged
 
 LARGEST = {"train": 2000, "val": 1000}
 
@@ -24,11 +25,15 @@ class OnlineFeatures:
         views: whose ``plain`` is used.
         dataset: samples; what is embedded are its `Dataset.entities`.
         seed: decides the subset.
+
+    Attributes:
+        damaged: split -> what of its subset could not be read when it was looked at last.
     """
 
     def __init__(self, method: Method, views: Views, dataset: Dataset, seed: int) -> None:
         self.method, self.views, self.dataset = method, views, dataset.entities()
         self.indices: dict[str, np.ndarray] = {}
+        self.damaged: dict[str, list[Damaged]] = {}
         splits = self.dataset.splits()
         for split, largest in LARGEST.items():
             chosen = np.random.default_rng(mix(seed, "monitor", split)).permutation(splits[split])[:largest]
@@ -44,4 +49,6 @@ class OnlineFeatures:
         encoder = self.method.encoder
         device = next(encoder.parameters()).device
         with undisturbed(encoder):
-            return embed(encode_with(encoder), self.views, self.dataset, self.indices[split].tolist(), device=device)
+            found = embed(encode_with(encoder), self.views, self.dataset, self.indices[split].tolist(), device=device)
+        self.damaged[split] = found.damaged
+        return found

@@ -30,7 +30,7 @@ from counterpoint.parts import Dataset, Protocol, Views
 from counterpoint.run import CONFIG, Run, is_run
 from counterpoint.training import config as configs
 from counterpoint.training._tables import STAGES
-from counterpoint.training.answers import OnlineAnswers, begin, refit, training_samples
+from counterpoint.training.answers import OnlineAnswers, begin, refit, scarce, training_samples
 from counterpoint.training.cells import CellLog, CellSampler, largest_cell, read_cells
 from counterpoint.training.checkpoints import LAST, SaveLast, checkpoint_step, resume_command
 from counterpoint.training.contrasted import StratifiedSampler
@@ -220,7 +220,8 @@ def _fit(config: Namespace, checkpoint: Path | None) -> Run:
         watching += [Progress(not settings.progress, settings.select or _shown(method), before=before)]
         trainer = _trainer(settings, out, [stop, guard, *watching, save])
     together = len(indices) if cells is None else largest_cell(cells)
-    config.batch_size = settings.batch_size = _batch_size(settings, together, trainer.world_size, cells is not None)
+    fitting, smaller = _batch_size(settings, together, trainer.world_size, cells is not None)
+    config.batch_size = settings.batch_size = fitting
     _plan(method, settings, built.optimization, len(data.sampler(ranks=trainer.world_size)))
     require_disk(out, COPIES * parameter_bytes(method) + ROOM)
     if trainer.is_global_zero:
@@ -233,9 +234,10 @@ def _fit(config: Namespace, checkpoint: Path | None) -> Run:
         told = f"{len(indices)} training samples of {Sources.of(config)} · {sizes.describe(settings.batch_size)}"
         console.print(f"[bold]{config.recipe}[/] · {escape(told)}")
         drawn = data.sampler(ranks=trainer.world_size)
+        in_cells = str(drawn) if isinstance(drawn, CellSampler) else ""
         if warning := unsupervised(method, dataset):
             console.print(escape(warning), style="bold")
-        for note in (*dataset.notes, *([str(drawn)] if isinstance(drawn, CellSampler) else [])):
+        for note in filter(None, (*dataset.notes, scarce(method, dataset, indices), smaller, in_cells)):
             console.print(escape(note), style="dim")
     began = time.perf_counter()
     with _quiet(), stop.listening(), guard.explaining():
@@ -279,16 +281,19 @@ def _train(trainer: Trainer, method: Method, data: RunData, checkpoint: Path | N
         ) from None
 
 
-def _batch_size(settings: Settings, samples: int, ranks: int, in_cells: bool) -> int:
-    """The batch size, made smaller where there are fewer samples than that, in all or in the largest of the cells."""
+def _batch_size(settings: Settings, samples: int, ranks: int, in_cells: bool) -> tuple[int, str]:
+    """The batch size, made smaller where there are fewer samples than that, in all or in the largest of the cells.
+
+    Returns:
+        It, and what is told of it, which is nothing where it is as asked for.
+    """
     named, which = ("cells", "training samples in the largest cell") if in_cells else ("data", "training samples")
     if samples < 2 * ranks:
         raise DataError(message(named, f"{samples} {which}", f"at least {2 * ranks}", "Add more."))
     largest = samples // ranks
-    if settings.batch_size > largest:
-        text = f"batch_size {settings.batch_size} is more than there are {which}; using {largest}"
-        warnings.warn(text, stacklevel=2)
-    return min(settings.batch_size, largest)
+    if settings.batch_size <= largest:
+        return settings.batch_size, ""
+    return largest, f"batch_size {settings.batch_size} is more than there are {which}; using {largest}"
 
 
 def _plan(method: Method, settings: Settings, optimization: Any, epoch: int) -> None:

@@ -84,7 +84,7 @@ class Stages:
 
 @dataclass
 class Settings:
-    """How a pretraining runs.
+    """How a training runs.
 
     Args:
         epochs: passes over the training split.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from counterpoint.errors import ConfigError
+from counterpoint.errors import ConfigError, message
 from counterpoint.parts import Dataset
 from counterpoint.plugin import Plugin
 
@@ -34,12 +34,24 @@ class Sources:
     def __post_init__(self) -> None:
         given = [f"--{name}" for name in SOURCES if getattr(self, name) is not None]
         if given not in ([], ["--data"], ["--background", "--target"]):
-            raise ConfigError(f"{' with '.join(given)}: give either --data, or --background and --target")
+            other = {"--background": "--target", "--target": "--background"}.get(given[0]) if len(given) == 1 else None
+            found = f"{other} is missing beside {given[0]}" if other else " with ".join(given)
+            raise ConfigError(f"{found}: give either --data, or --background and --target")
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Sources:
         """Those that a configuration names."""
         return cls(**{name: config.get(name) for name in SOURCES})
+
+    def check_differ(self) -> None:
+        """Refuse a background that is the targets.
+
+        Raises:
+            ConfigError: one file, folder or name for both, however it is written.
+        """
+        places = [Path(source).resolve() for source in (self.background, self.target) if source is not None]
+        if len(places) == 2 and places[0] == places[1]:
+            raise ConfigError(message("--target", f"{self.target}, which is the --background too", "other samples"))
 
     @property
     def contrasted(self) -> bool:

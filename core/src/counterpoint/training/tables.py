@@ -88,7 +88,7 @@ def to_table(dataset: Dataset, found: Embedded) -> pa.Table:
     if found.labels is not None:
         columns["label"] = pa.array([None if v < 0 else v for v in found.labels.tolist()], pa.int64())
     if found.targets is not None:
-        columns["target"] = pa.array(found.targets.numpy(), pa.float32(), from_pandas=True)  # NaN: null
+        columns["target"] = pa.array(found.targets.numpy(), from_pandas=True)  # NaN: null
     return pa.table({**columns, "embedding": vectors})
 
 

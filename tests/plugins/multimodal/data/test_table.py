@@ -156,8 +156,12 @@ def test_drawn_parts_keep_groups_together(tmp_path):
 @pytest.mark.parametrize(
     ("text", "options", "error"),
     [
-        ("caption,size\na shoe,3", {}, r"image: found pairs.csv with caption, size; .*Name it: image=\.\.\."),
-        ("image,size\na.png,3", {}, r"caption: found pairs.csv with size; allowed: caption, .*Name it: caption=\.\.\."),
+        ("caption,size\na shoe,3", {}, r"image: found pairs.csv with caption, size; .*Name it: --dataset.image NAME\."),
+        (
+            "image,size\na.png,3",
+            {},
+            r"caption: found pairs.csv with size; allowed: caption, .*Name it: --dataset.caption NAME\.",
+        ),
         ("image,caption\na.png,x", {"caption": "captoin"}, r"caption: found 'captoin'; .*Did you mean 'caption'\?"),
         ("image,caption\na.png,x", {"image": "path"}, r"image: found 'path'"),
         ("image,caption\na.png,x", {"label": "kind"}, r"label: found 'kind'"),

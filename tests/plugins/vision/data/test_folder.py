@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from counterpoint.errors import ConfigError, DataError
+from counterpoint.training.answers import known
 from counterpoint.types import Batch, Damaged, Sample
 from counterpoint_vision.data import ImageFolder
 
@@ -231,6 +232,18 @@ def test_unreadable_folder(tmp_path, save, monkeypatch):
         ImageFolder(str(tmp_path))
 
 
+def test_one_class_folder_is_told_where_labels_are_needed(tmp_path, save):
+    for path in ("cat/a.png", "cat/b.png"):
+        save(path)
+    data = ImageFolder(str(tmp_path))
+    told = r"data: found no labels \(one class \('cat'\) only; two are needed\); allowed: labels, to classify"
+    with pytest.raises(DataError, match=told):
+        known(data, np.arange(2), "classify")
+    assert not ImageFolder(str(tmp_path), labelled=False).absent
+    save("dog/c.png")
+    assert not ImageFolder(str(tmp_path)).absent
+
+
 def test_a_table_of_targets_in_the_folder(tmp_path, save):
     for path in ("a.png", "b/c.png", "b/d.png"):
         save(path)
@@ -238,6 +251,9 @@ def test_a_table_of_targets_in_the_folder(tmp_path, save):
     data = ImageFolder(str(tmp_path))
     assert [data[i].target for i in range(3)] == [None, 1.5, None]
     assert data.notes == ("targets.csv names 1 files that are not here.",)
+    (tmp_path / "targets.csv").write_text("path,target\nb/c.png,1.5\na.png,abc\n")
+    with pytest.raises(DataError, match="target: found 'abc' in row 2; allowed: finite numbers"):
+        ImageFolder(str(tmp_path))
     (tmp_path / "targets.csv").write_text("path,colour\na.png,red\n")
     with pytest.raises(
         DataError, match=r"targets.csv: found columns path, colour; allowed: a column of numbers called"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import torch
 from pyarrow import parquet
 
 from counterpoint.errors import DataError
+from counterpoint.training.answers import known
 from counterpoint.types import Damaged, Sample
 from counterpoint_vision.data import ImageTable
 
@@ -74,7 +76,10 @@ def test_without_split_column_all_rows_are_drawn(table):
 def test_errors(table, tmp_path):
     with pytest.raises(DataError, match=r"source: found no table .*none\.csv"):
         ImageTable(str(tmp_path / "none.csv"))
-    with pytest.raises(DataError, match=r"path_column: found none of the usual names; .*Columns found: a, b\."):
+    with pytest.raises(
+        DataError,
+        match=r"path_column: found none of the usual names; .*Columns found: a, b\. Name it: --dataset.path_c",
+    ):
         ImageTable(table("a,b\n1,2\n"))
     with pytest.raises(DataError, match=r"label_column: found 'labl'; .*Did you mean 'label'\?"):
         ImageTable(table("path,label\npics/a.png,1\n"), label_column="labl")
@@ -92,11 +97,31 @@ def test_accepts(table):
 
 def test_a_column_of_numbers_gives_targets(table):
     data = ImageTable(table("path,age,label\npics/a.png,31.5,x\npics/b.png,,y\n"), target_column="age")
-    assert data.targets.dtype == torch.float32 and data.targets[0] == 31.5 and data.targets[1].isnan()
+    assert data.targets.dtype == torch.float64 and data.targets[0] == 31.5 and data.targets[1].isnan()
     assert [data[i].target for i in range(2)] == [31.5, None] and data.labels.tolist() == [0, 1]
     batch = data.batch([1, 0])
     assert batch.target[1] == 31.5 and batch.target[0].isnan() and batch.to("cpu").target.shape == (2,)
     assert data.digest() != ImageTable(table("path,age,label\npics/a.png,31.5,x\npics/b.png,,y\n")).digest()
+
+
+def test_columns_are_told_where_labels_or_targets_are_needed(table):
+    data = ImageTable(table("path,colour\npics/a.png,red\npics/b.png,blue\n"))
+    for task, what in (("classify", "labels"), ("regress", "targets")):
+        with pytest.raises(
+            DataError, match=rf"data: found no {what} \(the columns are path, colour\); allowed: {what}"
+        ):
+            known(data, np.arange(2), task)
+    assert not ImageTable(table("path,label,score\npics/a.png,x,1\n")).absent
+
+
+def test_one_bad_cell_among_numbers_is_named(table):
+    with pytest.raises(DataError, match="target: found 'abc' in row 2; allowed: finite numbers"):
+        ImageTable(table("path,age\npics/a.png,31.5\npics/b.png,abc\n"), target_column="age")
+
+
+def test_time_stamps_stay_apart_in_a_batch(table):
+    data = ImageTable(table("path,seen\npics/a.png,1700000001\npics/b.png,1700000002\n"), target_column="seen")
+    assert data.batch([1, 0]).target.tolist() == [1700000002, 1700000001]
 
 
 def test_usual_targets_are_found_and_fractions_are_no_classes(table):

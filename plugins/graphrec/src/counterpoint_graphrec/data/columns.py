@@ -130,7 +130,8 @@ def _named(names: Sequence[str], name: str, kind: str, where: str) -> str:
 
 def _unknown(names: Sequence[str], kind: str, where: str) -> DataError:
     usual = ", ".join(USUAL[kind][:6])
-    todo = f"Name the column: {kind}=...; of a file without a header by its place: user=1, item=2."
+    places = "--dataset.user 1 --dataset.item 2"
+    todo = f"Name the column: --dataset.{kind} NAME; of a file without a header by its place: {places}."
     return DataError(
         message(kind, f"columns {', '.join(names)} in {where}", f"one with a usual name ({usual}, ...)", todo)
     )

@@ -216,7 +216,7 @@ def _chosen(split: Split | None, log: Log, core: int) -> Split:
         )
     if split == "time" and (log.time is None or not log.clock):
         found = "no column of times" if log.time is None else "places in each history, which are no common clock"
-        todo = "Name the column (time=...), or use split='random'."
+        todo = "Name the column (--dataset.time NAME), or use --dataset.split random."
         raise ConfigError(message("split", f"'time', but the source has {found}", "a source with times", todo))
     return split
 

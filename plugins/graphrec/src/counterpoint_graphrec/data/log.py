@@ -74,7 +74,7 @@ def cleaned(log: Log, min_rating: float | None, core: int, draw_users: int = 0, 
     if draw_users < 0:
         raise ConfigError(message("draw_users", draw_users, "0 (all) or a number of users"))
     if min_rating is not None and log.rating is None:
-        todo = "Name the column (rating=...), or leave min_rating out."
+        todo = "Name the column (--dataset.rating NAME), or leave min_rating out."
         raise ConfigError(message("min_rating", f"{min_rating} for data without ratings", "data with ratings", todo))
     log = _readable(log)
     log = _liked(log, min_rating)

@@ -37,7 +37,7 @@ def needed(argument: str, asked: str | None, usual: Sequence[str], names: Sequen
     """As `counterpoint.sources.columns.column`, and an error, which calls the data ``where``, if there is none."""
     found = column(argument, asked, usual, names)
     if found is None:
-        todo = f"Name it: {argument}=..."
+        todo = f"Name it: --dataset.{argument} NAME."
         raise DataError(message(argument, f"{where} with {', '.join(names) or 'nothing'}", ", ".join(usual), todo))
     return found
 

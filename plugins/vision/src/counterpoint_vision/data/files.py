@@ -25,7 +25,7 @@ class ImageFiles(Dataset):
         labels: ``(N,)`` class indices, -1 for unknown; or None.
         classes: names of the classes.
         max_side: images whose shorter side is longer are read smaller (see `counterpoint_vision.data.decode`).
-        targets: ``(N,)`` float32, NaN for unknown; or None.
+        targets: ``(N,)`` floating point, NaN for unknown; or None.
     """
 
     def __init__(

@@ -52,6 +52,9 @@ class ImageFolder(ImageFiles):
             raise DataError(message("source", f"no image in {source!r} or below", f"files ending in {looked}"))
         self._parts = folders.parts(paths)
         labels, classes = folders.classes(paths, below=self._parts is not None) if labelled else (None, None)
+        only = folders.only(paths, below=self._parts is not None) if labelled and labels is None else None
+        if only is not None:
+            self.absent = {"labels": f"one class ({only!r}) only; two are needed"}
         targets, self.notes = _targets(root, paths)
         super().__init__(root, paths, labels, classes, max_side, targets)
 
@@ -77,14 +80,14 @@ def _targets(root: Path, paths: list[str]) -> tuple[Tensor | None, tuple[str, ..
     if not (root / TARGETS).is_file():
         return None, ()
     rows = table.read(root / TARGETS)
-    _, values = table.targets_in(rows)
+    _, values = table.targets_in(rows, meant=True)
     if values is None:
         allowed = f"a column of numbers called {', '.join(table.TARGET_COLUMNS)}"
         raise DataError(message(TARGETS, f"columns {', '.join(rows.column_names)}", allowed))
     known = dict(zip(table.paths_in(rows), values.tolist()))
     strangers = len(known.keys() - set(paths))
     notes = (f"{TARGETS} names {strangers} files that are not here.",) if strangers else ()
-    return torch.tensor([known.get(path, math.nan) for path in paths], dtype=torch.float32), notes
+    return torch.tensor([known.get(path, math.nan) for path in paths], dtype=torch.float64), notes
 
 
 def scan(root: Path, unreadable: Callable[[str], None] | None = None) -> Iterator[str]:

@@ -59,6 +59,8 @@ class ImageTable(ImageFiles):
         if label_column is None and label == target and targets is not None and _fractions(targets):
             label = None
         labels, classes = (None, None) if label is None else columns.classes(table[label].to_pylist())
+        held = f"the columns are {', '.join(table.column_names)}"
+        self.absent = {what: held for what, found in (("labels", label), ("targets", target)) if found is None}
         split = columns.column("split", None, ("split",), table.column_names)
         self._parts = None if split is None else columns.parts(table[split].to_pylist())
         super().__init__(place.parent, paths, labels, classes, max_side, targets)
@@ -84,19 +86,24 @@ def paths_in(table: Any, asked: str | None = None) -> list[str]:
     """
     column = columns.column("path_column", asked, PATH_COLUMNS, table.column_names)
     if column is None:
-        todo = f"Columns found: {', '.join(table.column_names)}. Name it: path_column=..."
+        todo = f"Columns found: {', '.join(table.column_names)}. Name it: --dataset.path_column NAME."
         raise DataError(message("path_column", "none of the usual names", ", ".join(PATH_COLUMNS), todo))
     return ["" if value is None else str(value) for value in table[column].to_pylist()]
 
 
-def targets_in(table: Any, asked: str | None = None) -> tuple[str | None, Tensor | None]:
+def targets_in(table: Any, asked: str | None = None, meant: bool = False) -> tuple[str | None, Tensor | None]:
     """Name and values ``(N,)`` of the column of targets; None where there is none.
 
+    Args:
+        table: as pyarrow has it.
+        asked: the column; "" for none; None for a guess.
+        meant: that a column which is guessed must be targets, and not classes, as one that is asked for must.
+
     Raises:
-        DataError: the column that is asked for is not there, or holds anything but numbers.
+        DataError: the column that is asked for is not there, or has a cell that is no number.
     """
     column = columns.column("target_column", asked, TARGET_COLUMNS, table.column_names)
-    found = None if column is None else columns.targets(table[column].to_pylist())
+    found = None if column is None else columns.targets(table[column].to_pylist(), meant=meant or bool(asked))
     if asked and found is None:
         raise DataError(message("target_column", f"{asked!r}, which holds no numbers", "a column of numbers"))
     return (column, found) if found is not None else (None, None)
