@@ -71,7 +71,10 @@ class Trial:
         kind = "contrasted" if "--background" in self.words else self.words[0].partition("/")[0]
         smoke = SMOKE_WORDS[kind] if SMOKE else ()
         smoke = tuple(MADE[word]() if word in MADE else word for word in smoke)
-        return [*self.words, *smoke, "--seed", str(self.seed), *quiet]
+        words = self.words
+        if "--data" in smoke and "--data" in words:  # in the place of the claim's own, for a run has one source
+            words = words[: words.index("--data")] + words[words.index("--data") + 2 :]
+        return [*words, *smoke, "--seed", str(self.seed), *quiet]
 
     @property
     def program(self) -> tuple[str, ...]:
