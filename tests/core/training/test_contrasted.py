@@ -138,16 +138,10 @@ def test_any_method_can_learn_from_both_and_sepclr_from_nothing_else() -> None:
         Contrasted("digits", "nothing", "toy")
 
 
-def test_one_source_twice_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for path in ("digits", "./digits", str(tmp_path / "digits")):
-        with pytest.raises(ConfigError, match=r"--target: found .*digits, which is the --background too"):
-            parse(["toy/sepclr", "--background", "digits", "--target", path])
-
-
-def test_a_copy_of_the_background_is_refused() -> None:
-    with pytest.raises(DataError, match="target: found the same samples as those of the background"):
-        Contrasted("digits", "digits", "toy", {"count": 50})
+def test_a_copy_of_the_background_is_told() -> None:
+    told = "Background and target are the same samples: nothing tells them apart."
+    assert Contrasted("digits", "digits", "toy", {"count": 50}).notes == (told,)
+    assert both().notes == ()
 
 
 @pytest.mark.parametrize("option", ["--background", "--target", "--data"])
@@ -188,7 +182,7 @@ def test_an_evaluation_probes_both_spaces_and_the_report_shows_them(run: Run) ->
     report = write_report(run.path)
     page = report.path.read_text()
     assert report.failures == []
-    assert "<span>on</span> digits against digits <span>in</span>" in page
+    assert "<span>on</span> dotted against digits <span>in</span>" in page
     assert "learnt from a background and targets" in (run.path / "encoder" / "README.md").read_text()
     assert "which training never saw" not in page, "its classes are the two sources"
     assert "Common and salient" in page and "from the salient space" in page and "Length of the salient code" in page

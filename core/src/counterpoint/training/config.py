@@ -254,7 +254,6 @@ def _check_once(words: Sequence[str]) -> None:
 
 def _check_sources(recipe: Recipe, sources: Sources) -> None:
     """A method that learns from a background and targets needs both: classes of one source mean something else."""
-    sources.check_differ()
     method: type[Method] = recipe.method.load()
     if method.contrasted and not sources.contrasted:
         raise ConfigError(

@@ -49,7 +49,7 @@ class Contrasted(Dataset):
 
     Raises:
         ConfigError: nothing of the plugin opens a source.
-        DataError: a source without samples, or the same samples in both.
+        DataError: a source without samples.
     """
 
     def __init__(self, background: str, target: str, plugin: str, options: dict[str, Any] | None = None) -> None:
@@ -62,20 +62,19 @@ class Contrasted(Dataset):
         for (origin, source), part in zip(given.items(), self.parts):
             if not len(part):
                 raise DataError(message(origin, f"{source} without samples", "a source with samples"))
-        self._check_differ()
         self.first = len(self.parts[0])  # of the targets
         self.origins = np.repeat(np.arange(2, dtype=np.int64), [len(part) for part in self.parts])
         self.labels = self.strata = self.origins
         self.classes = list(ORIGINS)
         self.in_memory = all(part.in_memory for part in self.parts)
         self.notes = tuple(f"{origin}: {note}" for origin, part in zip(ORIGINS, self.parts) for note in part.notes)
+        if self._alike():
+            self.notes += ("Background and target are the same samples: nothing tells them apart.",)
 
-    def _check_differ(self) -> None:
-        """Refuse a copy of the background; what differs in number is no copy, and a digest takes its time."""
+    def _alike(self) -> bool:
+        """Whether one is a copy of the other; what differs in number is none, and a digest takes its time."""
         background, target = self.parts
-        if len(background) == len(target) and background.digest() == target.digest():
-            found = "the same samples as those of the background"
-            raise DataError(message("target", found, "samples that show something more"))
+        return len(background) == len(target) and background.digest() == target.digest()
 
     def __len__(self) -> int:
         return len(self.origins)

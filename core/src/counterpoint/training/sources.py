@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from counterpoint.errors import ConfigError, message
+from counterpoint.errors import ConfigError
 from counterpoint.parts import Dataset
 from counterpoint.plugin import Plugin
 
@@ -42,16 +42,6 @@ class Sources:
     def of(cls, config: Mapping[str, Any]) -> Sources:
         """Those that a configuration names."""
         return cls(**{name: config.get(name) for name in SOURCES})
-
-    def check_differ(self) -> None:
-        """Refuse a background that is the targets.
-
-        Raises:
-            ConfigError: one file, folder or name for both, however it is written.
-        """
-        places = [Path(source).resolve() for source in (self.background, self.target) if source is not None]
-        if len(places) == 2 and places[0] == places[1]:
-            raise ConfigError(message("--target", f"{self.target}, which is the --background too", "other samples"))
 
     @property
     def contrasted(self) -> bool:
