@@ -10,6 +10,7 @@ from torch import Tensor
 
 from counterpoint.errors import ConfigError, ShapeError
 from counterpoint.objectives import SwappedPrediction, sinkhorn, swapped_prediction
+from counterpoint.objectives._swap import swap
 
 pytestmark = pytest.mark.unit
 
@@ -171,3 +172,37 @@ def test_settings_out_of_range_are_refused_at_once(name: str, value: float) -> N
 def test_no_iterations_are_refused_at_once() -> None:
     with pytest.raises(ConfigError, match=r"iterations: found 0; allowed: a whole number from 1"):
         SwappedPrediction(iterations=0)
+
+
+@pytest.mark.parametrize(("views", "assign"), [(2, 1), (2, 2), (5, 2), (3, 3)])
+@pytest.mark.parametrize(("temperature", "epsilon"), [(0.1, 0.05), (0.2, 0.03)])
+def test_the_short_way_is_the_long_one(views: int, assign: int, temperature: float, epsilon: float) -> None:
+    scores = [view.requires_grad_() for view in cosines(views, 12, 5)]
+    short = swap(scores, assign, temperature, epsilon, 3)
+    assert short is not None
+    codes = [sinkhorn(view, epsilon) for view in scores[:assign]]
+    long = swapped_prediction(scores, codes, temperature)
+    torch.testing.assert_close(short.loss, long.loss, rtol=1e-12, atol=0)
+    torch.testing.assert_close(short.usage, torch.stack(codes).sum(dim=(0, 1)))
+    taught = scores if assign > 1 else scores[1:]  # one code, which its own view does not foresee
+    for ours, theirs in zip(*(torch.autograd.grad(3 * found.loss, taught) for found in (short, long))):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("kind", ["far below", "beyond float32", "one prototype that nobody is near", "NaN", "half"])
+def test_where_digits_would_be_lost_there_is_no_short_way(kind: str) -> None:
+    scores = [view.float() for view in cosines(2, 12, 5)]
+    if kind == "far below":
+        scores[0] -= 6
+    elif kind == "beyond float32":
+        scores[1] *= 9
+    elif kind == "one prototype that nobody is near":
+        scores[0][:, 2] -= 4
+    elif kind == "NaN":
+        scores[0][3, 1] = math.nan
+    else:
+        scores = [view.half() for view in scores]
+    assert swap(scores, 2, 0.1, 0.05, 3) is None
+    loss = SwappedPrediction()(scores).loss
+    expected = swapped_prediction(scores, [sinkhorn(view) for view in scores]).loss
+    assert torch.equal(loss, expected) or bool(loss.isnan() & expected.isnan())

@@ -14,7 +14,8 @@ from counterpoint.errors import ConfigError, ShapeError, message
 from counterpoint.objectives._inputs import check_above, check_count, check_temperature, check_views, full_precision
 from counterpoint.objectives._logsumexp import LOG2E
 from counterpoint.objectives._sums import rows_over_ranks, sum_over_ranks
-from counterpoint.objectives.base import Objective, Reduction, Result
+from counterpoint.objectives._swap import swap
+from counterpoint.objectives.base import Objective, Parts, Reduction, Result
 from counterpoint.objectives.sinkhorn import sinkhorn
 
 
@@ -82,7 +83,10 @@ class _Foreseen(torch.autograd.Function):
 
 def _perplexity(codes: Sequence[Tensor]) -> Tensor:
     """Effective number of prototypes in use by ``(B, K)`` codes, over all ranks."""
-    usage = sum_over_ranks(torch.stack([code.sum(dim=0) for code in codes]).sum(dim=0))
+    return _effective(sum_over_ranks(torch.stack([code.sum(dim=0) for code in codes]).sum(dim=0)))
+
+
+def _effective(usage: Tensor) -> Tensor:
     entropy: Tensor = torch.special.entr(usage / usage.sum()).sum()
     return entropy.exp()
 
@@ -138,7 +142,11 @@ class SwappedPrediction(Objective):
         if not isinstance(assign, int) or not 1 <= assign <= len(scores):
             raise ConfigError(message("assign", assign, f"1 to {len(scores)}, the number of views"))
         rows_over_ranks(scores[0])
-        self._prototypes = scores[0].shape[1]
+        if self._prototypes != scores[0].shape[1]:  # a module's attributes are dear to set
+            self._prototypes = scores[0].shape[1]
+        short = swap(scores, assign, self.temperature, self.epsilon, self.iterations) if queue_scores is None else None
+        if short is not None:
+            return Result(short.loss, Parts(lambda: {"code_perplexity": _effective(short.usage)}))
         return swapped_prediction(scores, self.codes(scores[:assign], queue_scores), self.temperature)
 
     def codes(self, scores: Sequence[Tensor], queue_scores: Sequence[Tensor] | None = None) -> list[Tensor]:
