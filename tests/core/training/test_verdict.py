@@ -415,3 +415,11 @@ def test_a_fine_tuning_is_judged_by_its_answers(method: str, metric: str, start:
     found = verdict(near | looks, method)
     assert found.state == state
     assert f"{metric} {end:.4f} on val, at the start {start:.4f}" in str(found)
+
+
+@pytest.mark.parametrize(("positive", "diverged"), [(0.6, False), (0.15, True)])
+def test_a_hardened_loss_above_chance_has_not_diverged_while_scores_are_apart(positive: float, diverged: bool) -> None:
+    found = verdict(
+        numbers(train__loss=7.3, batch__positive=positive, batch__negative=0.1, batch__negative_variance=0.04)
+    )
+    assert (found.state == "diverged") is diverged

@@ -52,6 +52,7 @@ NOISE = 3  # standard errors: a difference of two means that is smaller is none
 SEPARATED = 0.01  # mean cosine of positives over that of negatives: 0 where views of a sample share nothing
 EQUAL = 0.9  # mean cosine of negatives: above it, positives that are not separated mean that all scores are equal
 APART = 0.5  # standard deviations by which positives and negatives have come apart since the first fifth of the run
+HELD_APART = 0.75  # standard deviations between positives and negatives: what has blown up does not keep them apart
 WORSE = 1.2  # times the chance level: worse than knowing nothing; a loss this high has blown up
 SHOWN = {"classify": "accuracy", "regress": "mae"}
 """The metric of a fine-tuning's task that people look at first, and that judges it."""
@@ -233,7 +234,9 @@ def _diverged(n: dict[str, float]) -> Found:
     for name in ("loss", "std", "val std"):
         if name in n and not math.isfinite(n[name]):
             return "diverged", f"Diverged: the {_LONG[name]} is no number any more (step {n['step']:.0f})."
-    if "chance" in n and n["step"] >= EARLY and n["loss"] > WORSE * n["chance"]:
+    # A hardened loss (positives pulled apart) may lie above chance while scores come apart as they should.
+    blown_up = "chance" in n and n["step"] >= EARLY and n["loss"] > WORSE * n["chance"]
+    if blown_up and n.get("apart", 0.0) < HELD_APART:
         return "diverged", f"Diverged: the loss is {n['loss']:.2f}, well above its chance level {n['chance']:.2f}."
     return None
 
