@@ -71,10 +71,17 @@ def mixed() -> str:
 
 
 def scores() -> list[drawing.Curve]:
-    """Cosine of the positive over the training, an arm a line."""
+    """Cosine of the positive over the training, an arm a line, under names that fit into the legend."""
     arms = read("claims", "hard-negatives").get("arms", {}) | read("claims", "feature-transformation").get("arms", {})
     shown = {name: one["curves"]["batch/positive"] for name, one in arms.items() if one and one.get("curves")}
-    return [drawing.Curve(name, points, number) for number, (name, points) in enumerate(shown.items()) if points]
+    short = {
+        "MoCo at the same temperature": "MoCo, FT's temperature",
+        "feature transformation": "FT",
+        "positive extrapolation": "FT, positives",
+        "negative interpolation": "FT, negatives",
+    }
+    named = enumerate((short.get(name, name), points) for name, points in shown.items())
+    return [drawing.Curve(name, points, number) for number, (name, points) in named if points]
 
 
 def picture() -> str:

@@ -10,7 +10,7 @@ from counterpoint.report.charts import nice_ticks
 
 WIDTH, HEIGHT = 760, 360
 LEFT, RIGHT, TOP, BOTTOM = 48, 20, 44, 40
-COLORS = ("#8492a6", "#d97706", "#0d9488", "#6366f1", "#db2777")
+COLORS = ("#8492a6", "#d97706", "#0d9488", "#6366f1", "#db2777", "#65a30d")
 STYLE = (
     'text{font:12.5px system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",Helvetica,Arial,sans-serif;fill:#7687a0}'
     ".grid{stroke:#8492a6;stroke-opacity:.25}.line{fill:none;stroke-width:1.6;stroke-linejoin:round;opacity:.85}"
