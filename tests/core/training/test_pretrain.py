@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -22,6 +23,7 @@ from counterpoint.errors import ConfigError, DataError, PluginError, RunError, S
 from counterpoint.parts import Encoder
 from counterpoint.plugin import Part, Plugin
 from counterpoint.run import Run
+from counterpoint.training import pretrain as training
 from counterpoint.training.config import parse
 from counterpoint.training.embedding import embed, encode_with
 from counterpoint.training.evaluate import evaluate_run, untrained
@@ -152,7 +154,7 @@ def test_overwrite_removes_the_run_and_nothing_else(tmp_path: Path) -> None:
     assert steps.count("step") == 1
 
 
-def test_a_mistake_that_shows_late_leaves_things_as_they_were(tmp_path: Path) -> None:
+def test_a_mistake_that_shows_late_leaves_things_as_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The names that ``select`` may have are known when the untrained encoder has been measured."""
     wrong = {**SMALL, "select": "acuracy"}
     with pytest.raises(ConfigError, match="select: found 'acuracy'"):
@@ -164,6 +166,10 @@ def test_a_mistake_that_shows_late_leaves_things_as_they_were(tmp_path: Path) ->
         pretrain("toy/simclr", out=run.path, overwrite=True, **wrong)
     with pytest.raises(ShapeError, match=r"SimCLR: views: found 1 view\(s\); allowed: at least 2. The views make"):
         pretrain("toy/simclr", out=run.path, overwrite=True, **SMALL, views={"views": 1})
+    for stopped in (KeyboardInterrupt(), OSError("no space left")):
+        with monkeypatch.context() as patch, pytest.raises(type(stopped)):
+            patch.setattr(training, "require_disk", Mock(side_effect=stopped))
+            pretrain("toy/simclr", out=run.path, overwrite=True, **SMALL)
     with pytest.raises(ConfigError, match=r"--out: found .*; allowed: a directory of its own, not that of --init"):
         pretrain("toy/simclr", out=run.path, overwrite=True, **SMALL, init=str(run.path))
     after = {path.relative_to(run.path): path.read_bytes() for path in run.path.rglob("*") if path.is_file()}

@@ -21,7 +21,7 @@ from lightning.pytorch.loggers.logger import Logger
 from rich.console import Console
 from rich.markup import escape
 
-from counterpoint.errors import ConfigError, DataError, Interrupted, PluginError, RunError, ShapeError, message
+from counterpoint.errors import ConfigError, DataError, Interrupted, RunError, message
 from counterpoint.files import require_disk, write_text
 from counterpoint.methods.base import Method
 from counterpoint.methods.finetune import FineTune
@@ -29,7 +29,7 @@ from counterpoint.methods.fit import unsupervised
 from counterpoint.parts import Dataset, Protocol, Views
 from counterpoint.run import CONFIG, Run, is_run
 from counterpoint.training import config as configs
-from counterpoint.training._tables import STAGES
+from counterpoint.training._tables import METRICS, STAGES
 from counterpoint.training.answers import OnlineAnswers, begin, refit, scarce, training_samples
 from counterpoint.training.cells import CellLog, CellSampler, largest_cell, read_cells
 from counterpoint.training.checkpoints import LAST, SaveLast, checkpoint_step, resume_command
@@ -37,9 +37,9 @@ from counterpoint.training.contrasted import StratifiedSampler
 from counterpoint.training.data import RunData, StepSampler
 from counterpoint.training.encoder_files import WEIGHTS, load_weights
 from counterpoint.training.export import Facts, described, export, is_first_process
-from counterpoint.training.guards import StepGuard
+from counterpoint.training.guards import FILE, StepGuard
 from counterpoint.training.head_files import save_head
-from counterpoint.training.logs import MetricsLog
+from counterpoint.training.logs import MetricsLog, read_metrics
 from counterpoint.training.monitors import Monitor
 from counterpoint.training.online import OnlineFeatures
 from counterpoint.training.optimizers import configure
@@ -119,9 +119,9 @@ def _begin(config: Namespace) -> Run:
 
 @contextmanager
 def _holding(out: Path) -> Iterator[None]:
-    """Keep the run that is overwritten until its successor has something to go on from.
+    """Keep the run that is overwritten until its successor has taken a step.
 
-    A mistake that shows only when training begins (a misspelt ``select``) leaves everything as it was.
+    Whatever goes wrong before (a misspelt ``select``, a full disk, Ctrl-C) leaves everything as it was.
     """
     held = out / HELD
     shutil.rmtree(held, ignore_errors=True)
@@ -130,8 +130,8 @@ def _holding(out: Path) -> Iterator[None]:
         path.rename(held / path.name)
     try:
         yield
-    except (ConfigError, DataError, PluginError, ShapeError):
-        if not ((out / LAST).is_file() or any((out / STAGES).glob(f"*/{LAST}"))):
+    except BaseException:
+        if not any(_begun(path) for path in (out, *(out / STAGES).glob("*"))):
             clear(out)
             for path in held.iterdir() if held.is_dir() else ():
                 path.rename(out / path.name)
@@ -155,6 +155,13 @@ def resume_run(path: Path) -> Run:
         return fit_stages(config, _fit, resumed=True)
     checkpoint = path / LAST
     return _fit(config, checkpoint if checkpoint.is_file() else None)
+
+
+def _begun(path: Path) -> bool:
+    """Whether a training has taken a step there, or has said which batch kept it from that."""
+    if (path / LAST).is_file() or (path / FILE).is_file():
+        return True
+    return (path / METRICS).is_file() and "train/loss" in read_metrics(path)
 
 
 def _is_path(config: Namespace, option: str) -> bool:
