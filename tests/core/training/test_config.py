@@ -134,7 +134,10 @@ def test_the_defaults_of_the_chosen_class_hold(name: str, tmp_path: Path) -> Non
             ["toy/simclr", "--method.objective", "core-tunning"],
             "Unknown class 'core-tunning' for 'method.objective'. Did you mean 'CoreTuning'?",
         ),
-        (["toy/simclr", "--encoder", "CoreTuning"], "Unknown class 'CoreTuning' for 'encoder'. "),
+        (
+            ["toy/simclr", "--encoder", "SwappedPrediction"],
+            "Unknown class 'SwappedPrediction' for 'encoder'. There is: ",
+        ),
         (["toy/simclr", "--method.projector", "Projectr"], "for 'method.projector'. Did you mean 'Projector'?"),
         (["toy/simclr", "--epochs", "0"], "epochs: found 0; allowed: a whole number from 1"),
         (["toy/simclr", "--batch-size", "1"], "batch_size: found 1"),
