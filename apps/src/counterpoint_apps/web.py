@@ -12,6 +12,9 @@ from counterpoint.errors import ConfigError, message
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
+# What every event of a page takes. No queue: a click that joins while the queue's stream closes is never answered.
+DIRECT: dict[str, Any] = {"queue": False, "api_visibility": "private"}
+
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported, which is after this
 
 

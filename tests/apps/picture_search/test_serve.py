@@ -101,6 +101,9 @@ def test_the_page_by_use(served: str, catalogue: Path, tmp_path: Path) -> None:
         chooser.wait_for(state="attached")
         chooser.set_input_files(tmp_path / "text.png")
         page.locator(".alert", has_text="cannot be searched for: not an image").wait_for(timeout=WAIT)
+        chooser.wait_for(state="attached")
+        page.wait_for_timeout(500)
+        assert page.locator(".alert").count() == 1, "it stays until the next question: emptying the box asks nothing"
 
         search("odd quoted")
         page.locator(".about strong", has_text="odd quoted").wait_for(timeout=WAIT)

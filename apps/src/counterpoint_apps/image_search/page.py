@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from counterpoint.errors import CounterpointError
+from counterpoint_apps import web
 from counterpoint_apps.image_search.encoder import ImageEncoder
 from counterpoint_apps.pictures.page import Shown, blank, grid, head, refused, shown, upload_box, uploaded
 from counterpoint_apps.pictures.searches import Found, Searches
@@ -29,30 +30,16 @@ def build(searches: Searches[ImageEncoder]) -> Any:
                 status = gr.HTML("", elem_id="status")
             with gr.Column(scale=4, min_width=320):
                 parts = grid(state, status, HINT, show)
-        picture.change(
-            _upload(searches),
-            [picture, least],
-            [*parts, picture],
-            show_progress="minimal",
-            api_visibility="private",
-            preprocess=False,
-        )
-        parts[1].select(_like(searches), [least], parts, show_progress="minimal", api_visibility="private")
-        least.change(
-            _filtered,
-            [state, least],
-            parts,
-            show_progress="hidden",
-            trigger_mode="always_last",
-            api_visibility="private",
-        )
+        quiet: dict[str, Any] = {"show_progress": "minimal", **web.DIRECT}
+        picture.upload(_upload(searches), [picture, least], [*parts, picture], preprocess=False, **quiet)
+        parts[1].select(_like(searches), [least], parts, **quiet)
+        hidden: dict[str, Any] = {"show_progress": "hidden", **web.DIRECT}
+        least.change(_filtered, [state, least], parts, trigger_mode="always_last", **hidden)
     return blocks
 
 
 def _upload(searches: Searches[ImageEncoder]) -> Callable[..., Any]:
     def upload(payload: Any, least: float) -> Any:
-        if payload is None:
-            return [gr.skip()] * 7
         try:
             found = searches.upload(uploaded(payload))
             return *show(replace(found, least=least)), gr.skip()

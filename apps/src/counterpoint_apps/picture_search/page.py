@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from counterpoint.errors import CounterpointError
+from counterpoint_apps import web
 from counterpoint_apps.picture_search.searches import WordSearches
 from counterpoint_apps.pictures.page import Shown, grid, head, refused, shown, upload_box, uploaded
 from counterpoint_apps.pictures.routes import address
@@ -53,10 +54,11 @@ class Page:
 
     def _wire(self, words: Any, go: Any, picture: Any, weight: Any, parts: Sequence[Any]) -> None:
         given, all_parts = [words, picture, weight, parts[0]], [*parts, words, picture]
-        quiet: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private", "preprocess": False}
+        quiet: dict[str, Any] = {"show_progress": "minimal", "preprocess": False, **web.DIRECT}
         for event in (words.submit, go.click):
             event(self.asked, given, all_parts, **quiet)
-        picture.change(self.given, given, all_parts, **quiet)
+        for event in (picture.upload, picture.clear):  # not `change`: what we empty ourselves is no question
+            event(self.given, given, all_parts, **quiet)
         weight.change(self.weighed, given, all_parts, trigger_mode="always_last", **quiet)
         parts[1].select(self.clicked, given, all_parts, **quiet)
 

@@ -15,6 +15,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from counterpoint.errors import CounterpointError, DataError
+from counterpoint_apps import web
 from counterpoint_apps.pictures.answers import Hit
 from counterpoint_apps.pictures.routes import address
 from counterpoint_apps.pictures.searches import Found
@@ -101,7 +102,7 @@ def grid(state: Any, status: Any, first: str, show: Show) -> list[Any]:
         following = gr.Button("Next →", visible=False, elem_id="next", size="sm")
     shown = [state, tiles, status, place, previous, following]
     for button, step in ((previous, -1), (following, 1)):
-        button.click(_turned(show, step), [state], shown, show_progress="hidden", api_visibility="private")
+        button.click(_turned(show, step), [state], shown, show_progress="hidden", **web.DIRECT)
     return shown
 
 

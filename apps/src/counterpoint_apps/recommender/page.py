@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 
 from counterpoint.errors import CounterpointError
+from counterpoint_apps import web
 from counterpoint_apps.recommender.atlas import Atlas
 from counterpoint_apps.recommender.visit import FOUND, Visit, acted
 from counterpoint_graphrec.tasks import Answer, Hit, Names, Recommender
@@ -70,8 +71,7 @@ def build(recommender: Recommender, atlas: Atlas, about: str) -> Any:
                 )
                 marks = gr.HTML(first[3], elem_id="marks", apply_default_css=False)
         shown = [state, chosen, listed, marks, found]
-        # No queue: answers take milliseconds, and a click that joins while the queue's stream closes is not answered.
-        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
+        quiet: dict[str, Any] = {"show_progress": "hidden", **web.DIRECT}
         search.change(_searched(recommender), [search], [found], trigger_mode="always_last", **quiet)
         search.submit(_first(recommender), [state, search], [*shown, search], **quiet)
         for element in (found, chosen, listed, gr_map):
