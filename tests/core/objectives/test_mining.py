@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.errors import ShapeError
-from counterpoint.objectives import _tiles
+from counterpoint.objectives import _largest, _tiles
 from counterpoint.objectives._largest import largest
 from counterpoint.objectives.mining import hardest_pairs
 
@@ -34,7 +34,7 @@ def test_the_largest_are_those_of_a_full_ranking(width: int, count: int) -> None
 
 
 @pytest.mark.parametrize("kind", ["all equal", "few finite", "NaN", "one crowded row"])
-def test_the_largest_of_rows_that_no_bound_thins_out(kind: str) -> None:
+def test_the_largest_of_rows_with_many_equal_scores_and_with_nan(kind: str) -> None:
     scores = rows(6, 0, 403)
     if kind == "all equal":
         scores[:] = 1.0
@@ -48,6 +48,17 @@ def test_the_largest_of_rows_that_no_bound_thins_out(kind: str) -> None:
     assert torch.equal(values.nan_to_num(99), scores.topk(9, dim=1).values.nan_to_num(99))
     assert torch.equal(scores.gather(1, places).nan_to_num(99), values.nan_to_num(99))
     assert all(len(set(row.tolist())) == 9 for row in places)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_largest_of_several_parts_and_of_half_precision(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr(_largest, "PART", 150)  # two rows at a time
+    scores = rows(5, 1, 70).to(dtype).requires_grad_()
+    values, places = _largest.largest(scores, 3)
+    assert torch.equal(values, scores.topk(3, dim=1).values) and values.dtype == dtype
+    assert torch.equal(scores.gather(1, places), values)
 
 
 @pytest.mark.parametrize("block", [None, 40])

@@ -189,6 +189,21 @@ def test_the_short_way_is_the_long_one(views: int, assign: int, temperature: flo
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-14)
 
 
+def test_the_short_ways_gradient_is_taken_twice_and_changed_by_nobody() -> None:
+    scores = [view.requires_grad_() for view in cosines(2, 12, 5)]
+    short = swap(scores, 2, 0.1, 0.05, 3)
+    assert short is not None
+    first = torch.autograd.grad(short.loss, scores, retain_graph=True)
+    wanted = [slope.clone() for slope in first]
+    short.loss.backward(retain_graph=True)
+    short.loss.backward(retain_graph=True)
+    for view, slope in zip(scores, wanted):
+        assert view.grad is not None
+        torch.testing.assert_close(view.grad, 2 * slope)
+    for ours, slope in zip(torch.autograd.grad(short.loss, scores), wanted):
+        assert torch.equal(ours, slope), "adding to .grad leaves what was saved as it was"
+
+
 @pytest.mark.parametrize("kind", ["far below", "beyond float32", "one prototype that nobody is near", "NaN", "half"])
 def test_where_digits_would_be_lost_there_is_no_short_way(kind: str) -> None:
     scores = [view.float() for view in cosines(2, 12, 5)]

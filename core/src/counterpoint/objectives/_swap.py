@@ -39,6 +39,7 @@ def swap(scores: Sequence[Tensor], assign: int, temperature: float, epsilon: flo
     kept = first.dtype in (torch.float32, torch.float64) and all(view.dtype == first.dtype for view in scores)
     if first.device.type != "cpu" or world_size() > 1 or torch.is_autocast_enabled("cpu") or not kept:
         return None
+    unit = 1.0 / (len(first) * assign * (len(scores) - 1))
     with torch.no_grad():
         powers = [(view * (LOG2E / temperature)).exp2_() for view in scores]
         sums = [view.sum(dim=1) for view in powers]
@@ -48,59 +49,64 @@ def swap(scores: Sequence[Tensor], assign: int, temperature: float, epsilon: flo
         for view, power in zip(scores[:assign], powers):
             # Temperature / epsilon is 2 by default, and a square is much cheaper than another exponential.
             own = power * power if temperature == 2 * epsilon else (view * (LOG2E / epsilon)).exp2_()
-            usage = _balance(own, iterations)
+            usage = _balance(own, iterations, unit / temperature)
             if usage is None:
                 return None
             codes.append(own)
             used.append(usage)
-        unit = 1.0 / (len(first) * assign * (len(scores) - 1))
-        value, slopes = _foreseen(scores, powers, sums, codes, temperature)
-        if not math.isfinite(float(value)):
-            return None
-    return Swap(_Known.apply(value * unit, slopes, unit / temperature, *scores), functools.reduce(operator.add, used))
+        value, slopes = 0.0, list[Tensor | None]()
+        for number, (view, power, total) in enumerate(zip(scores, powers, sums)):
+            others = [code for a, code in enumerate(codes) if a != number]
+            value += _foresee(view, power, total, others, unit, temperature)
+            slopes.append(power if others else None)
+    if not math.isfinite(value):
+        return None
+    return Swap(_Known.apply(value, slopes, *scores), functools.reduce(operator.add, used))
 
 
-def _balance(powers: Tensor, iterations: int) -> Tensor | None:
-    """Make codes of ``powers``, in place, by `sinkhorn`'s steps; their sum over samples; None: digits were lost."""
-    total = powers.shape[0] / powers.shape[1]
-    column = total / powers.sum(dim=0)
-    row = (powers @ column).reciprocal_()
+def _balance(powers: Tensor, iterations: int, unit: float) -> Tensor | None:
+    """Make ``unit`` times the codes of ``powers``, in place, by `sinkhorn`'s steps.
+
+    Returns:
+        The codes' sum over samples; None where digits were lost.
+    """
+    transposed = powers.t()
+    column = powers.sum(dim=0).reciprocal_()  # but for a factor, which the rows take back
+    row = torch.mv(powers, column).reciprocal_()
     for _ in range(iterations - 1):
-        column = total / (row @ powers)
-        row = (powers @ column).reciprocal_()
-    used = (row @ powers).mul_(column)
-    powers.mul_(row[:, None]).mul_(column)
-    return used if float(column.amax()) <= LARGE else None
+        column = torch.mv(transposed, row).reciprocal_()
+        row = torch.mv(powers, column).reciprocal_()
+    usage = torch.mv(transposed, row).mul_(column)
+    powers.mul_(row.mul_(unit).unsqueeze(1)).mul_(column)
+    return usage if float(column.amax()) * powers.shape[0] <= LARGE * powers.shape[1] else None
 
 
-def _foreseen(
-    scores: Sequence[Tensor], powers: list[Tensor], sums: list[Tensor], codes: list[Tensor], temperature: float
-) -> tuple[Tensor, list[Tensor | None]]:
-    """Sum of the cross-entropies; its derivative by each view's ``scores / temperature``, in place of the powers."""
-    terms, slopes = list[Tensor](), list[Tensor | None]()
-    for number, (view, power, total) in enumerate(zip(scores, powers, sums)):
-        others = [code for a, code in enumerate(codes) if a != number]
-        if not others:  # one code, which its own view does not foresee
-            slopes.append(None)
-            continue
-        wanted = others[0] if len(others) == 1 else torch.stack(others).sum(dim=0)
-        along = torch.dot(view.reshape(-1), wanted.reshape(-1)) / temperature
-        terms.append(len(others) * total.log().sum() - along)
-        slopes.append(power.mul_((len(others) / total)[:, None]).sub_(wanted))
-    return functools.reduce(operator.add, terms), slopes
+def _foresee(view: Tensor, power: Tensor, total: Tensor, codes: list[Tensor], unit: float, temperature: float) -> float:
+    """``unit`` times the sum of a view's cross-entropies with ``codes``, which are scaled as `_balance` leaves them.
+
+    ``power``, whose rows sum to ``total``, becomes the derivative by the view.
+    """
+    if not codes:  # the only code is the view's own
+        return 0.0
+    wanted = codes[0] if len(codes) == 1 else torch.stack(codes).sum(dim=0)
+    level, along = float(total.log().sum()), float(torch.dot(view.reshape(-1), wanted.reshape(-1)))
+    each = unit * len(codes)
+    power.mul_(total.reciprocal_().mul_(each / temperature).unsqueeze(1)).sub_(wanted)
+    return each * level - along
 
 
 class _Known(torch.autograd.Function):
-    """A value whose derivatives, but for a factor, are known already."""
+    """A value whose derivatives are known already."""
 
     @staticmethod
-    def forward(ctx: Any, value: Tensor, slopes: Sequence[Tensor | None], factor: float, *inputs: Tensor) -> Tensor:
+    def forward(ctx: Any, value: float, slopes: Sequence[Tensor | None], *inputs: Tensor) -> Tensor:
         ctx.save_for_backward(*slopes)
-        ctx.factor = factor
-        return value
+        return inputs[0].new_tensor(value)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        factor = grad * ctx.factor
-        return (None, None, None, *(None if slope is None else slope * factor for slope in ctx.saved_tensors))
+        slopes = ctx.saved_tensors
+        if float(grad) != 1:  # which it is of `loss.backward()`
+            slopes = [None if slope is None else slope * grad for slope in slopes]
+        return (None, None, *slopes)
