@@ -58,11 +58,21 @@ def message(argument: str, found: object, allowed: object, todo: str = "") -> st
     return f"{text} {todo}".rstrip()
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """``" Did you mean 'simclr'?"`` for a misspelt name, or the list of what there is."""
-    known = sorted(known)
-    lowered = {k.lower(): k for k in known}
+def unknown(argument: str, found: str, known: Iterable[str], allowed: str = "") -> str:
+    """The text for a name that is none of ``known``: those, or ``allowed`` in words, and the nearest if one is near."""
+    known = list(known)
+    return message(argument, repr(found), allowed or ", ".join(known) or "none", suggestion(found, known))
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """``"Did you mean 'simclr'?"`` for a misspelt name; empty where none is near."""
+    lowered = {k.lower(): k for k in sorted(known)}
     close = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
-    if close:
-        return f" Did you mean {lowered[close[0]]!r}?"
-    return f" There is: {', '.join(known)}." if known else " There is none."
+    return f"Did you mean {lowered[close[0]]!r}?" if close else ""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`suggestion`, or the list of what there is, with a space before it."""
+    known = sorted(known)
+    there = f"There is: {', '.join(known)}." if known else "There is none."
+    return f" {suggestion(name, known) or there}"

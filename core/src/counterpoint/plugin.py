@@ -21,7 +21,7 @@ from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from counterpoint.errors import ConfigError, PluginError, nearest
+from counterpoint.errors import ConfigError, PluginError, nearest, suggestion
 
 GROUP = "counterpoint.plugins"
 CAPABILITIES = frozenset({"tokens", "masking", "dense", "modalities", "graph"})
@@ -234,7 +234,7 @@ def get(name: str) -> Plugin:
     if not found:
         names = [f.name for f in discover()]
         hint = nearest(name, names)
-        if "Did you mean" not in hint:  # a misspelt name is nothing to install
+        if not suggestion(name, names):  # a misspelt name is nothing to install
             hint += f" To install it: pip install counterpoint-{name}"
         raise PluginError(f"No plugin called {name!r} is installed.{hint}")
     one = found[0]

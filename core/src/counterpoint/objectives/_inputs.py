@@ -9,7 +9,7 @@ from numbers import Real
 import torch
 from torch import Tensor
 
-from counterpoint.errors import ConfigError, ShapeError, message, nearest
+from counterpoint.errors import ConfigError, ShapeError, message, suggestion
 
 COLDEST = 1e-30
 """Below it 1 / temperature is beyond float32."""
@@ -118,5 +118,5 @@ def check_choice(argument: str, value: object, known: Sequence[object]) -> None:
         ConfigError: ``value`` is another.
     """
     if value not in known:
-        close = nearest(str(value), [str(one) for one in known])
+        close = suggestion(str(value), [str(one) for one in known])
         raise ConfigError(message(argument, repr(value), " or ".join(map(repr, known)), close))

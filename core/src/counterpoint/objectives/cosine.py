@@ -6,8 +6,8 @@ from typing import ClassVar, Literal, get_args
 
 from torch import Tensor
 
-from counterpoint.errors import ConfigError, ShapeError, message, nearest
-from counterpoint.objectives._inputs import check_rows
+from counterpoint.errors import ShapeError, message
+from counterpoint.objectives._inputs import check_choice, check_rows
 from counterpoint.objectives._unit import unit_rows
 from counterpoint.objectives.base import Objective, Reduction, Result
 
@@ -49,9 +49,7 @@ def negative_cosine(predictions: Tensor, targets: Tensor, normalisation: Normali
 
 
 def _check_normalisation(name: str) -> None:
-    known = get_args(Normalisation)
-    if name not in known:
-        raise ConfigError(message("normalisation", repr(name), " or ".join(map(repr, known)), nearest(name, known)))
+    check_choice("normalisation", name, get_args(Normalisation))
 
 
 class NegativeCosine(Objective):

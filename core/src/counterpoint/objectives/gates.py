@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from counterpoint.errors import ConfigError, ShapeError, message, nearest
+from counterpoint.errors import ConfigError, ShapeError, message, unknown
 
 GateKind = Literal["sigmoid", "product", "gumbel", "stochastic", "open"]
 _SPREAD = 0.5  # of the stochastic gate's noise, as released
@@ -55,7 +55,7 @@ class PairGate(nn.Module):
             raise ConfigError(message("PairGate.embedding", embedding, "a whole number from 1"))
         known = get_args(GateKind)
         if kind not in known:
-            raise ConfigError(message("PairGate.kind", repr(kind), ", ".join(map(repr, known)), nearest(kind, known)))
+            raise ConfigError(unknown("PairGate.kind", kind, known))
         self.classes, self.dim, self.kind = classes, dim, kind
         if kind == "open":
             return

@@ -9,7 +9,7 @@ from jsonargparse import Namespace
 from rich.console import Console
 from rich.markup import escape
 
-from counterpoint.errors import ConfigError, Interrupted, message, nearest
+from counterpoint.errors import ConfigError, Interrupted, message, nearest, unknown
 from counterpoint.methods.registry import FINE_TUNING
 from counterpoint.objectives.base import Objective
 from counterpoint.run import Run
@@ -125,7 +125,7 @@ def _objective(name: str) -> str:
     known = loaded(Objective)
     if found.replace("-", "_").isidentifier() and found not in known | {"null", "None"}:
         allowed = f"{', '.join(OBJECTIVES)}, or the class of an objective"
-        raise ConfigError(message("--objective", repr(name), allowed, nearest(name, known | {*OBJECTIVES}).strip()))
+        raise ConfigError(unknown("--objective", name, known | {*OBJECTIVES}, allowed))
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
-from counterpoint.errors import ConfigError, TrainingError, message, nearest
+from counterpoint.errors import ConfigError, TrainingError, unknown
 from counterpoint.evaluation.table import smaller_is_better
 from counterpoint.training.encoder_files import load_weights, save_weights
 from counterpoint.training.monitors import Monitor
@@ -91,7 +91,7 @@ class Selection(Callback):
         if value is None:
             names = [name for name in self.monitor.latest if name.startswith(f"{when}/")]
             known = [name.partition("/")[2] for name in names]
-            raise ConfigError(message("select", repr(self.metric), ", ".join(known), nearest(self.metric, known)))
+            raise ConfigError(unknown("select", self.metric, known))
         return value
 
     def restore(self, kept: nn.Module) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow
 import pyarrow.compute
 
-from counterpoint.errors import DataError, message, nearest
+from counterpoint.errors import DataError, message, suggestion
 
 _arrow: Any = pyarrow  # its functions carry no types
 NEAR = 10_000
@@ -81,8 +81,7 @@ def found(texts: Texts, name: str, argument: str) -> int:
     """
     number = texts.find(name)
     if number < 0:
-        hint = nearest(name, texts[:NEAR])
-        todo = hint.strip() if "Did you mean" in hint else f"For example {texts[0]!r}."
+        todo = suggestion(name, texts[:NEAR]) or f"For example {texts[0]!r}."
         raise DataError(message(argument, repr(name), f"one of the {len(texts):,} in the data", todo))
     return number
 

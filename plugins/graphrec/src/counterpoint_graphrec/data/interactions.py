@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse
 import torch
 
-from counterpoint.errors import ConfigError, DataError, message, nearest
+from counterpoint.errors import ConfigError, DataError, message, unknown
 from counterpoint.parts import SPLITS, Dataset
 from counterpoint.types import Batch, Sample
 from counterpoint_graphrec.data import splits as parting
@@ -195,7 +195,7 @@ def _quoted(name: str) -> str:
 
 def _part(split: str) -> int:
     if split not in SPLITS:
-        raise DataError(message("split", repr(split), ", ".join(SPLITS), nearest(split, SPLITS).strip()))
+        raise DataError(unknown("split", split, SPLITS))
     return SPLITS.index(split)
 
 
@@ -205,7 +205,7 @@ def _chosen(split: Split | None, log: Log, core: int) -> Split:
     if split is None:
         split = "random" if log.part is None else "fixed"
     if split not in allowed:
-        raise ConfigError(message("split", repr(split), ", ".join(allowed), nearest(split, allowed).strip()))
+        raise ConfigError(unknown("split", split, allowed))
     if split == "fixed" and log.part is None:
         todo = "Use random, leave-one-out or time."
         raise ConfigError(message("split", "'fixed', but the source has no split of its own", "one that has", todo))

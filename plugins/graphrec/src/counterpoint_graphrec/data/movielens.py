@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow.compute
 
-from counterpoint.errors import DataError, message, nearest
+from counterpoint.errors import DataError, message, unknown
 from counterpoint.parts import data_home
 from counterpoint.sources import wheels
 from counterpoint_graphrec.data.files import read
@@ -43,7 +43,7 @@ class MovieLens(RecBoleFile):
 
     def _read(self, source: str, asked: dict[str, str | None]) -> Log:
         if source != NAME:
-            raise DataError(message("source", repr(source), f"{NAME!r}", nearest(source, [NAME]).strip()))
+            raise DataError(unknown("source", source, [NAME]))
         folder = data_home() / NAME
         if not all((folder / name).is_file() for name in FILES):
             fetch(folder)

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
-from counterpoint.errors import ConfigError, ShapeError, message, nearest
+from counterpoint.errors import ConfigError, ShapeError, message, unknown
 from counterpoint.methods.base import Method
 from counterpoint.objectives import BPR
 from counterpoint.objectives.base import Parts, Result
@@ -105,8 +105,7 @@ class GraphMethod(Method):
             raise ConfigError(message(f"{name}: encoder", type(encoder).__name__, "LightGCN, PyGConv or their kin"))
         known = get_args(Regularisation)
         if regularisation not in known:
-            hint = nearest(regularisation, known)
-            raise ConfigError(message("regularisation", repr(regularisation), " or ".join(map(repr, known)), hint))
+            raise ConfigError(unknown("regularisation", regularisation, known, " or ".join(map(repr, known))))
         at_least(0, lambda2=lambda2)
         at_least(1, negatives=negatives)
         self.regularisation, self.lambda2, self.negatives = regularisation, lambda2, negatives

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from counterpoint.errors import ConfigError, message, nearest
+from counterpoint.errors import ConfigError, message, unknown
 from counterpoint.objectives import Objective
 from counterpoint.objectives.gather import world_size
 from counterpoint.parts import Encoder
@@ -65,8 +65,7 @@ class SGL(ContrastiveMethod):
         super().__init__(encoder, objective, weight, temperature, regularisation, lambda2, negatives)
         known = get_args(Augmentation)
         if augmentation not in known:
-            hint = nearest(augmentation, known)
-            raise ConfigError(message("augmentation", repr(augmentation), " or ".join(map(repr, known)), hint))
+            raise ConfigError(unknown("augmentation", augmentation, known, " or ".join(map(repr, known))))
         if not 0 <= drop < 1:
             raise ConfigError(message("drop", drop, "at least 0, below 1"))
         self.augmentation, self.drop, self.joint = augmentation, drop, joint

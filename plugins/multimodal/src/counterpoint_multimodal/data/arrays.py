@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from counterpoint.errors import ConfigError, DataError, message, nearest
+from counterpoint.errors import ConfigError, DataError, message, nearest, unknown
 from counterpoint.parts import data_home
 from counterpoint.sources.arrays import read
 from counterpoint_multimodal.data.archive import Archive, Pictures
@@ -116,8 +116,7 @@ def _styles(asked: Sequence[str] | None, pictures: Pictures) -> list[str]:
     asked = [asked] if isinstance(asked, str) else list(dict.fromkeys(asked))
     for style in asked:
         if style not in pictures:
-            known = ", ".join(pictures)
-            raise ConfigError(message("styles", repr(style), known, nearest(style, pictures).strip()))
+            raise ConfigError(unknown("styles", style, pictures))
     if not asked:
         raise ConfigError(message("styles", "none", ", ".join(pictures)))
     return asked

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont, features
 from rich.console import Console
 from rich.progress import track
 
-from counterpoint.errors import ConfigError, DataError, message, nearest
+from counterpoint.errors import ConfigError, DataError, message, unknown
 from counterpoint.parts import data_home
 from counterpoint.sources import wheels
 from counterpoint_multimodal.data.arrays import PairArrays
@@ -78,8 +78,7 @@ class Emoji(PairArrays):
         lower: bool = False,
     ) -> None:
         if language not in LANGUAGES:
-            todo = nearest(language, LANGUAGES).strip()
-            raise ConfigError(message("language", repr(language), ", ".join(LANGUAGES), todo))
+            raise ConfigError(unknown("language", language, LANGUAGES))
         chosen = texts if language == "en" else "name"
         super().__init__(source, caption=f"name_{language}", texts=chosen, max_side=max_side, lower=lower)
 
@@ -90,7 +89,7 @@ class Emoji(PairArrays):
 
     def _place(self, source: str) -> Path:
         if source != NAME:
-            raise DataError(message("source", repr(source), f"{NAME!r}", nearest(source, [NAME]).strip()))
+            raise DataError(unknown("source", source, [NAME]))
         folder = data_home() / NAME
         if not (folder / FILE).is_file():
             make(folder)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from counterpoint.errors import ConfigError, message, nearest
+from counterpoint.errors import ConfigError, unknown
 from counterpoint.parts import Encoder
 from counterpoint.types import Encoding
 
@@ -33,7 +33,7 @@ def check_choice(argument: str, value: str, known: Mapping[str, object]) -> None
         ConfigError: it is not.
     """
     if value not in known:
-        raise ConfigError(message(argument, repr(value), ", ".join(known), nearest(value, known)))
+        raise ConfigError(unknown(argument, value, known))
 
 
 def made(argument: str, factory: Callable[..., T], *parts: object, options: Mapping[str, Any] | None) -> T:
@@ -47,5 +47,5 @@ def made(argument: str, factory: Callable[..., T], *parts: object, options: Mapp
     known = list(inspect.signature(factory).parameters)[len(parts) :]
     for option in options:
         if option not in known:
-            raise ConfigError(message(argument, repr(option), ", ".join(known) or "none", nearest(option, known)))
+            raise ConfigError(unknown(argument, option, known))
     return factory(*parts, **options)

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from counterpoint.errors import ConfigError, DataError, message, nearest
+from counterpoint.errors import ConfigError, DataError, message, suggestion
 from counterpoint.parts import Encoder
 from counterpoint.types import Encoding, View
 from counterpoint_vision.encoders._input import pixels
@@ -85,9 +85,8 @@ def _check_name(name: str) -> None:
     bare = name.split("/")[-1].split(".")[0]
     if timm.is_model(bare):
         return
-    hint = nearest(bare, timm.list_models())
-    hint = hint if "Did you mean" in hint else " timm.list_models() lists them all."
-    raise ConfigError(message("name", repr(name), "a model of timm", hint.strip()))
+    todo = suggestion(bare, timm.list_models()) or "timm.list_models() lists them all."
+    raise ConfigError(message("name", repr(name), "a model of timm", todo))
 
 
 def _create(name: str, pretrained: bool, channels: int, options: dict[str, Any]) -> Any:
