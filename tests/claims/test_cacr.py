@@ -26,7 +26,7 @@ LINEAR = "linear[lbfgs]"
 METRICS = (claims.KNN,) if claims.SMOKE else (LINEAR, claims.KNN)
 BALANCED = "cifar10-small"
 BASE = ("vision/simclr", "--config", "configs/vision/cacr-cpu.yaml")
-RATES = ("0.001", "0.003")
+RATES = ("0.001", "0.003", "0.01")
 TEMPERATURES = tuple(f"--method.objective InfoNCE --method.objective.temperature {t}" for t in ("0.1", "0.2"))
 UNIFORM = "--method.objective CACR --method.objective.t_pos 0 --method.objective.t_neg 0"
 WEIGHTED = "--method.objective CACR --method.objective.t_neg"
@@ -34,7 +34,7 @@ ARMS = {
     "InfoNCE": TEMPERATURES,
     "alignment and uniformity": (f"{UNIFORM} --method.objective.cost rbf",),
     "CACR, uniform weights": (UNIFORM,),
-    "CACR": tuple(f"{WEIGHTED} {t}" for t in ("0.9", "2.0")),
+    "CACR": tuple(f"{WEIGHTED} {t}" for t in ("0.9", "2.0", "4.0")),
 }
 TWO = "--views.views 2 --epochs 15"
 """Two views, as many passes: 15 times 2 for 6 times 5."""
