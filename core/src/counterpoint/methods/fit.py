@@ -55,12 +55,18 @@ def require(method: Method, objective: Objective) -> None:
     raise ConfigError(message(f"{type(method).__name__}: objective", type(objective).__name__, allowed))
 
 
+def learns_from(method: type[Method], objective: type[Objective] | None) -> tuple[str, ...]:
+    """Those of ``"labels"`` and ``"targets"`` that ``method`` hands to ``objective``; None: it has no objective."""
+    if objective is None or not method.supervised:
+        return ()
+    return tuple(name for name in SUPERVISION if takes(objective, name))
+
+
 def unsupervised(method: Method, dataset: Dataset) -> str:
     """Says that the method's objective would learn from labels or targets, and the dataset has none; else empty."""
     objective = getattr(method, "objective", None)
-    if not method.supervised or not isinstance(objective, Objective):
-        return ""
-    missing = [name for name in SUPERVISION if takes(objective, name) and getattr(dataset, name) is None]
+    kind = type(objective) if isinstance(objective, Objective) else None
+    missing = [name for name in learns_from(type(method), kind) if getattr(dataset, name) is None]
     if not missing:
         return ""
     name = type(objective).__name__

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from counterpoint.methods.finetune import FineTune, views_wanted
-from counterpoint.methods.fit import SUPERVISION, takes
+from counterpoint.methods.fit import SUPERVISION, learns_from, takes
 from counterpoint.parts import Dataset
 from counterpoint.training.hints import load
 
@@ -27,9 +27,7 @@ def supervision_of(method: Mapping[str, Any]) -> tuple[str, ...]:
         return tuple(name for name in SUPERVISION if name in cls.calls_with)
     if cls.contrasted:
         return ("labels",)
-    if objective is None or not cls.supervised:
-        return ()
-    return tuple(name for name in SUPERVISION if takes(objective, name))
+    return learns_from(cls, objective)
 
 
 def learnt(method: Mapping[str, Any], dataset: Dataset) -> str:
