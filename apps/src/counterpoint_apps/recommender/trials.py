@@ -22,7 +22,7 @@ from counterpoint.errors import ConfigError, CounterpointError, Interrupted, Run
 from counterpoint.files import write_text
 from counterpoint.run import CONFIG, Run, is_run
 from counterpoint.training import config as configs
-from counterpoint.training.pretrain import clear
+from counterpoint.training.directory import clear
 from counterpoint.workflow import resume_run, start_run
 
 TRIED = "tried.json"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -21,25 +20,25 @@ from lightning.pytorch.loggers.logger import Logger
 from rich.console import Console
 from rich.markup import escape
 
-from counterpoint.errors import ConfigError, DataError, Interrupted, RunError, message
+from counterpoint.errors import ConfigError, DataError, Interrupted, message
 from counterpoint.files import require_disk, write_text
 from counterpoint.methods.base import Method
 from counterpoint.methods.finetune import FineTune
 from counterpoint.methods.fit import unsupervised
 from counterpoint.parts import Dataset, Protocol, Views
-from counterpoint.run import CONFIG, Run, is_run
+from counterpoint.run import CONFIG, Run
 from counterpoint.training import config as configs
-from counterpoint.training._tables import METRICS, STAGES
 from counterpoint.training.answers import OnlineAnswers, begin, refit, scarce, training_samples
 from counterpoint.training.cells import CellLog, CellSampler, largest_cell, read_cells
 from counterpoint.training.checkpoints import LAST, SaveLast, checkpoint_step, resume_command
 from counterpoint.training.contrasted import StratifiedSampler
 from counterpoint.training.data import RunData, StepSampler
+from counterpoint.training.directory import claim, clear, holding, release
 from counterpoint.training.encoder_files import WEIGHTS, load_weights
 from counterpoint.training.export import Facts, described, export, is_first_process
-from counterpoint.training.guards import FILE, StepGuard
+from counterpoint.training.guards import StepGuard
 from counterpoint.training.head_files import save_head
-from counterpoint.training.logs import MetricsLog, read_metrics
+from counterpoint.training.logs import MetricsLog
 from counterpoint.training.monitors import Monitor
 from counterpoint.training.online import OnlineFeatures
 from counterpoint.training.optimizers import configure
@@ -55,9 +54,6 @@ from counterpoint.training.stops import LeaveNow, StopRequest
 from counterpoint.training.verdict import SHOWN, STARTED, UNTRAINED, diagnose
 
 ROOM = 64 * 2**20  # bytes beside the checkpoints: logs, report
-FOLDERS = ("checkpoints", "encoder", "head", "plain", "tensorboard", STAGES)
-WRITTEN = (CONFIG, "run.json", "*.csv", "evaluation-*.json", "non-finite.json", "report.html", *FOLDERS)
-HELD = ".overwritten"
 COPIES = 3  # the old checkpoint, the new one while it is written, and the encoder
 
 
@@ -105,8 +101,8 @@ def start_run(config: Namespace, *, overwrite: bool = False) -> Run:
         raise ConfigError(message("--out", config.out, "a directory of its own, not that of --init", "Choose another."))
     if not is_first_process():
         return _begin(config)
-    _claim(Path(config.out), overwrite)
-    with _holding(Path(config.out)):
+    claim(Path(config.out), overwrite)
+    with holding(Path(config.out)):
         return _begin(config)
 
 
@@ -117,35 +113,10 @@ def _begin(config: Namespace) -> Run:
     return _fit(config, checkpoint=None)
 
 
-@contextmanager
-def _holding(out: Path) -> Iterator[None]:
-    """Keep the run that is overwritten until its successor has taken a step.
-
-    Whatever goes wrong before (a misspelt ``select``, a full disk, Ctrl-C) leaves everything as it was.
-    """
-    held = out / HELD
-    shutil.rmtree(held, ignore_errors=True)
-    for path in written(out):
-        held.mkdir(exist_ok=True)
-        path.rename(held / path.name)
-    try:
-        yield
-    except BaseException:
-        if not any(_begun(path) for path in (out, *(out / STAGES).glob("*"))):
-            clear(out)
-            for path in held.iterdir() if held.is_dir() else ():
-                path.rename(out / path.name)
-        raise
-    finally:
-        shutil.rmtree(held, ignore_errors=True)
-        if out.is_dir() and not any(out.iterdir()):
-            out.rmdir()
-
-
 def resume_run(path: Path) -> Run:
     """Go on with the run at ``path``, exactly as if it had never stopped."""
     run = Run(path)
-    shutil.rmtree(path / HELD, ignore_errors=True)
+    release(path)
     if (path / "run.json").is_file():
         Console().print(f"{escape(str(path))} is finished already; nothing to resume.", soft_wrap=True)
         return run
@@ -157,13 +128,6 @@ def resume_run(path: Path) -> Run:
     return _fit(config, checkpoint if checkpoint.is_file() else None)
 
 
-def _begun(path: Path) -> bool:
-    """Whether a training has taken a step there, or has said which batch kept it from that."""
-    if (path / LAST).is_file() or (path / FILE).is_file():
-        return True
-    return (path / METRICS).is_file() and "train/loss" in read_metrics(path)
-
-
 def _is_path(config: Namespace, option: str) -> bool:
     """Whether the source names a file or folder, not a data set that happens to be called as something here."""
     source = config[option]
@@ -171,33 +135,6 @@ def _is_path(config: Namespace, option: str) -> bool:
         return False
     plugin, full = find_recipe(config.recipe).plugin, str(Path(source).resolve())
     return accepting(plugin, full) is accepting(plugin, source)
-
-
-def _claim(out: Path, overwrite: bool) -> None:
-    """Refuse to write where anybody's things are."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    if not is_run(out):
-        raise RunError(f"--out {out}: exists and is no run directory. Choose another.")
-    if not overwrite:
-        raise RunError(
-            f"--out {out}: holds a run already. Go on with it: {resume_command(out)}; "
-            "or start again with --overwrite; or choose another --out."
-        )
-
-
-def written(out: Path) -> list[Path]:
-    """What a run writes, as far as it is there."""
-    return [path for pattern in WRITTEN for path in out.glob(pattern)]
-
-
-def clear(out: Path) -> None:
-    """Remove what a run wrote, and nothing else."""
-    for path in written(out):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
 
 
 def _fit(config: Namespace, checkpoint: Path | None) -> Run:
