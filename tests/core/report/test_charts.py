@@ -11,8 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from counterpoint.report.bars import StackedBars
-from counterpoint.report.charts import MOST_POINTS, Line, LineChart, Ridges, _ends, _Frame, level, nice_ticks, thinned
+from counterpoint.report.charts import (
+    MOST_POINTS,
+    Line,
+    LineChart,
+    Ridges,
+    _ends,
+    _Frame,
+    level,
+    nice_ticks,
+    thinned,
+    tick_label,
+)
 from counterpoint.report.maps import LARGEST_MATRIX, Confusion, Dot, EmbeddingMap
+from counterpoint.report.scatter import Scatter
 from counterpoint.report.section import Entry, Gallery, Lists, Picture, Table, Tile, measure, number, percent
 from counterpoint.training.scores import BINS, Histogram
 
@@ -74,6 +86,41 @@ def test_one_moment_is_a_dot() -> None:
     html = LineChart("Loss", [Line("loss", [(7, 4.0)])]).__html__()
     assert 'class="plot lone"' in html
     assert "h0.01" in html
+
+
+def test_a_point_without_a_neighbour_is_a_dot_beside_longer_lines() -> None:
+    long, gaps = Line("batch", [(1, 1.0), (2, 2.0)]), Line("held out", [(1, 3.0), (2, math.nan), (3, 1.0), (4, 2.0)], 2)
+    html = LineChart("Spread", [long, Line("one look", [(4, 3.0)], 3), gaps]).__html__()
+    assert re.findall(r'<path class="line (c\d) point" d="([^"]+)"', html) == [
+        ("c3", "M100.00 0.00h0.01"),
+        ("c2", "M0.00 0.00h0.01"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ticks", "texts"),
+    [
+        ([100.0, 102.5, 105.0], ["100.0", "102.5", "105.0"]),
+        ([0.1, 0.105, 0.11], ["0.100", "0.105", "0.110"]),
+        ([-5.0, 0.0, 5.0], ["−5", "0", "5"]),
+        ([1990.0, 2000.0], ["1\u202f990", "2\u202f000"]),
+        ([750_000.0, 1_000_000.0, 1_250_000.0], ["7.5e+05", "1e+06", "1.25e+06"]),
+        ([0.0, 2.5e-06, 5e-06], ["0", "2.5e−06", "5e−06"]),
+    ],
+)
+def test_no_two_ticks_say_the_same(ticks: list[float], texts: list[str]) -> None:
+    assert [tick_label(tick, ticks) for tick in ticks] == texts
+
+
+def test_the_axes_of_predicted_and_true_tell_their_ticks_apart() -> None:
+    html = Scatter("Predicted by true", [(100.0, 101.0), (109.0, 110.0)]).__html__()
+    under = re.findall(r'class="under"[^>]*>([^<]+)<', html)
+    assert under == ["100.0", "102.5", "105.0", "107.5", "110.0"]
+
+
+def test_values_that_are_nearly_nothing_have_an_axis_that_can_be_read() -> None:
+    html = LineChart("Alignment", [Line("batch", [(1, 3e-13), (2, 1e-13)])]).__html__()
+    assert max(map(len, re.findall(r"<i>([^<]+)</i>", html))) < 8
 
 
 def test_a_level_line_that_never_changes_is_in_the_middle_of_its_frame() -> None:

@@ -111,7 +111,7 @@ class _Frame:
         if share or 0 <= low < 0.5 * high:
             low = 0.0
         if high - low < 1e-9 * max(1.0, abs(high)):
-            room = 0.5 * abs(high) or 0.5  # all values are one: it stands in the middle
+            room = 0.5 * abs(high) if abs(high) > 1e-9 else 0.5  # all values are one: it stands in the middle
             low, high = low - room, high + room
         ticks = nice_ticks(low, high)
         return cls(min(xs), max(xs), min(low, ticks[0]), max(high, ticks[-1]), ticks)
@@ -145,7 +145,7 @@ def _figure(chart: LineChart, drawn: Sequence[Line], frame: _Frame, show: Callab
     paths = Markup("").join(_path(line, frame) for line in drawn)
     grid = Markup("").join(
         Markup('<span class="tick" style="top:{:.2f}%"><i>{}</i></span>').format(
-            frame.y(tick), _axis(tick, chart.share, frame)
+            frame.y(tick), f"{100 * tick:.0f}%" if chart.share else tick_label(tick, frame.ticks)
         )
         for tick in frame.ticks
     )
@@ -180,24 +180,27 @@ def number_whole(value: float) -> str:
     return f"{value:,.0f}".replace(",", "\u202f")
 
 
-def _axis(tick: float, share: bool, frame: _Frame) -> str:
-    if share:
-        return f"{100 * tick:.0f}%"
-    step = frame.ticks[1] - frame.ticks[0] if len(frame.ticks) > 1 else 1.0
+def tick_label(tick: float, ticks: Sequence[float]) -> str:
+    """One of the round numbers ``ticks`` of an axis, with as many digits as tell each from the next."""
+    step = ticks[1] - ticks[0]
+    if step < 1e-5 or max(map(abs, ticks)) >= 1e6:
+        return f"{tick:.3g}".replace("-", "−")
     digits = next(count for count in range(12) if abs(round(step, count) - step) < 1e-9 * step or count == 11)
-    return f"{tick:,.{digits}f}".replace(",", "\u202f").replace("-", "−") if abs(tick) < 1e6 else f"{tick:.0e}"
+    return f"{tick:,.{digits}f}".replace(",", "\u202f").replace("-", "−")
 
 
 def _path(line: Line, frame: _Frame) -> Markup:
-    commands, pen = [], False
-    points = thinned(line.points)
-    for x, y in points:
+    """The line with its gaps; a point between two of them, or the only one, is a dot that can be seen."""
+    pieces: list[list[str]] = [[]]
+    for x, y in thinned(line.points):
         if math.isfinite(y):
-            commands.append(f"{'L' if pen else 'M'}{frame.x(x):.2f} {frame.y(y):.2f}")
-        pen = math.isfinite(y)
-    if len(commands) == 1:  # a zero-length line with round ends is a dot
-        commands.append("h0.01")
-    return Markup('<path class="line c{} {}" d="{}"/>').format(line.color, line.dash, "".join(commands))
+            pieces[-1].append(f"{frame.x(x):.2f} {frame.y(y):.2f}")
+        else:
+            pieces.append([])
+    drawn = "".join(f"M{'L'.join(piece)}" for piece in pieces if piece)
+    alone = "".join(f"M{piece[0]}h0.01" for piece in pieces if len(piece) == 1)  # round ends make it a dot
+    path = Markup('<path class="line c{} {}" d="{}"/>').format(line.color, line.dash, drawn)
+    return path + Markup('<path class="line c{} point" d="{}"/>').format(line.color, alone) if alone else path
 
 
 def _ends(drawn: Sequence[Line], frame: _Frame) -> list[tuple[Line, float]]:

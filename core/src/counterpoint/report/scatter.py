@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from counterpoint.report.charts import nice_ticks
+from counterpoint.report.charts import nice_ticks, tick_label
 from counterpoint.report.section import number
 
 
@@ -35,7 +35,7 @@ class Scatter:
             return 100 * (value - first) / (last - first)
 
         dots = "".join(f"M{place(true):.1f} {100 - place(told):.1f}h.01" for true, told in self.pairs)
-        across = Markup("").join(self._tick(place(tick), number(tick)) for tick in ticks)
+        across = Markup("").join(self._tick(place(tick), tick_label(tick, ticks)) for tick in ticks)
         spoken = f"{self.title}: {len(self.pairs)} samples, true {number(low)} to {number(high)}"
         return Markup(
             '<figure class="chart scatter"><figcaption><b>{title}</b> <span>{note}</span></figcaption>'
