@@ -58,6 +58,8 @@ def test_one_run_directory_and_one_voice(two: tuple[Path, str]) -> None:
     assert told.count("epoch 2/2") == 1
     facts = json.loads((out / "run.json").read_text())
     assert (facts["steps"], facts["samples"]) == (14, 235)
+    assert "samples per step: 32" in (out / "encoder" / "README.md").read_text()
+    assert "<td>32, 16 on each of 2</td>" in (out / "report.html").read_text(encoding="utf-8")
     assert [path.name for path in out.parent.iterdir()] == ["run"]
     assert not list(out.rglob("*.part"))
 

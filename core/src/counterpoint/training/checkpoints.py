@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,7 +50,7 @@ def resume_command(run: Path) -> str:
     whole = run.parent.parent if run.parent.name == STAGES else run.parent if run.name == PLAIN else run
     whole = whole if (whole / CONFIG).is_file() else run
     verb = "finetune" if (whole / CONFIG).is_file() and is_tuned(read_yaml(whole / CONFIG)) else "pretrain"
-    return f"counterpoint {verb} --resume {whole}"
+    return f"counterpoint {verb} --resume {shlex.quote(str(whole))}"
 
 
 class SaveLast(Callback):

@@ -107,6 +107,7 @@ class Facts:
         rate: samples per second over all processes.
         selected: which epoch's encoder is kept, and by what, where one was chosen.
         processes: that trained together.
+        untimed: updates before it was resumed, if it was: seconds and rate leave them out.
         stages: what each stage was, where there were several.
     """
 
@@ -116,6 +117,7 @@ class Facts:
     rate: float
     selected: Mapping[str, Any] | None = None
     processes: int = 1
+    untimed: int = 0
     stages: Sequence[Mapping[str, Any]] = ()
 
 
@@ -142,7 +144,7 @@ def export(
         samples=facts.samples,
         digest=digest[:16],
         epochs=config.epochs,
-        batch_size=config.batch_size,
+        batch_size=config.batch_size * facts.processes,
         seed=config.seed,
         stages=f"stages: {len(facts.stages)}, of each " if facts.stages else "",
         elsewhere="" if encoder.transductive else ELSEWHERE,
@@ -158,6 +160,7 @@ def export(
         **({"selected": dict(facts.selected)} if facts.selected else {}),
         "seconds": round(facts.seconds, 3),
         "samples_per_second": round(facts.rate, 1),
+        **({"untimed": facts.untimed} if facts.untimed else {}),
         "processes": facts.processes,
         **({"stages": [dict(stage) for stage in facts.stages]} if facts.stages else {}),
         "versions": versions(),

@@ -195,7 +195,8 @@ def _fit(config: Namespace, checkpoint: Path | None) -> Run:
             chosen = {"by": settings.select, **selection.best}
         if cells is not None:
             recompute_statistics(method.encoder, views, dataset, indices, settings)
-        facts = Facts(len(indices), trainer.global_step, seconds, done / seconds, chosen, trainer.world_size)
+        steps, ranks = trainer.global_step, trainer.world_size
+        facts = Facts(len(indices), steps, seconds, done / seconds, chosen, ranks, begun)
         export(out, config, method.encoder, described(config), dataset, facts)
         if isinstance(method, FineTune):
             refit(method, views, dataset, indices)

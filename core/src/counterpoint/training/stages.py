@@ -211,9 +211,9 @@ def _save(config: Namespace, stages: Stages, runs: list[Run], out: Path) -> None
     each = [_facts(run) for run in runs]
     steps, seconds = (sum(one[key] for one in each) for key in ("steps", "seconds"))
     done = sum(one["samples_per_second"] * one["seconds"] for one in each)
-    facts = Facts(
-        each[0]["samples"], steps, seconds, done / seconds, None, each[0]["processes"], [*map(_told, runs, each)]
-    )
+    untimed = sum(one.get("untimed", 0) for one in each)
+    told_each = [*map(_told, runs, each)]
+    facts = Facts(each[0]["samples"], steps, seconds, done / seconds, None, each[0]["processes"], untimed, told_each)
     export(out, config, encoder, told, runs[0].open(), facts)
     names = ", ".join(f"{STAGES}/{run.path.name}" for run in runs)
     Console().print(f"Encoders of {names} side by side, {encoder.dim} dimensions. Run: {out}", soft_wrap=True)

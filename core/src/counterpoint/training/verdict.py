@@ -69,7 +69,7 @@ class Verdict:
         text: one sentence with the numbers that decided.
         cause: the likely cause of trouble; empty where there is none.
         remedy: one thing to try; empty where there is none.
-        numbers: what it was decided on.
+        numbers: what it was decided on; of a run of several stages, those of ``stage``.
     """
 
     state: State
@@ -118,19 +118,32 @@ def diagnose(run: str | Path) -> Verdict:
     if not metrics:
         todo = "Wait for the first logged step, or look at what `counterpoint pretrain` printed last."
         raise RunError(message("run", f"an empty metrics log in {run}", "a run that has logged a step", todo))
-    last = max(step for points in metrics.values() for step, _ in points)
-    stopped = run / "non-finite.json"
-    if stopped.is_file():
-        found = json.loads(stopped.read_text(encoding="utf-8"))
-        if found["step"] >= last:  # else the run was resumed and went past it
-            metrics["train/loss"] = [*metrics.get("train/loss", []), (found["step"], math.nan)]
+    stopped = stopped_by(run, metrics)
+    if stopped:
+        metrics["train/loss"] = [*metrics.get("train/loss", []), (stopped["step"], math.nan)]
     return verdict(metrics, *_configured(run))
+
+
+def stopped_by(run: Path, metrics: Metrics) -> dict[str, Any]:
+    """What ``non-finite.json`` says of the batch that stopped the run; empty where none did, or it went past that.
+
+    Args:
+        run: its directory, or that of a stage.
+        metrics: its own.
+    """
+    path = run / "non-finite.json"
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    last = max((step for points in metrics.values() for step, _ in points), default=0)
+    return found if found and found["step"] >= last else {}
 
 
 def _of_stages(found: Sequence[Verdict]) -> Verdict:
     """Of several stages: the state of the first that is in trouble, and what is said of each."""
-    worst = next((one for one in found if one.state != "healthy"), found[-1])
-    return replace(worst, text=" ".join(f"Stage {number}: {one.text}" for number, one in enumerate(found)))
+    stage, worst = next(
+        ((n, one) for n, one in enumerate(found) if one.state != "healthy"), (len(found) - 1, found[-1])
+    )
+    text = " ".join(f"Stage {number}: {one.text}" for number, one in enumerate(found))
+    return replace(worst, text=text, numbers={**worst.numbers, "stage": stage})
 
 
 def _configured(run: Path) -> tuple[str | None, str | None]:
