@@ -82,6 +82,12 @@ def test_a_chart_without_any_number_says_so() -> None:
     assert "<svg" not in html
 
 
+def test_an_axis_that_begins_at_0_makes_no_fall_of_little() -> None:
+    lines = [Line("batch", [(1, 0.999), (2, 0.996)])]
+    low = [re.findall(r"<i>([^<]+)</i>", LineChart("Spread", lines, zero=zero).__html__())[0] for zero in (True, False)]
+    assert low == ["0.00", "0.996"]
+
+
 def test_one_moment_is_a_dot() -> None:
     html = LineChart("Loss", [Line("loss", [(7, 4.0)])]).__html__()
     assert 'class="plot lone"' in html
@@ -124,13 +130,13 @@ def test_values_that_are_nearly_nothing_have_an_axis_that_can_be_read() -> None:
 
 
 def test_a_level_line_that_never_changes_is_in_the_middle_of_its_frame() -> None:
-    frame = _Frame.around([Line("flat", [(0, 0.0), (9, 0.0)])], share=False)
+    frame = _Frame.around([Line("flat", [(0, 0.0), (9, 0.0)])], zero=False)
     assert frame.low < 0 < frame.high
 
 
 def test_names_at_the_ends_do_not_lie_on_each_other() -> None:
     lines = [Line(str(i), [(0, 0.0), (1, 1.0 + i / 1000)]) for i in range(6)] + [Line("x", [(0, 0.0), (1, 5.0)])]
-    places = [at for _, at in _ends(lines, _Frame.around(lines, share=False))]
+    places = [at for _, at in _ends(lines, _Frame.around(lines, zero=False))]
     assert min(np.diff(places)) > 8.9
     assert max(places) <= 100
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import json
+import math
 import os
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,11 +19,14 @@ import yaml
 
 import eviltoy
 from counterpoint import cli
-from counterpoint.errors import RunError
+from counterpoint.errors import Interrupted, RunError
+from counterpoint.parts import Dataset
 from counterpoint.report import Context
 from counterpoint.report.page import LARGEST, write_report
 from counterpoint.run import Run
 from counterpoint.training import pretrain as training
+from counterpoint.training.checkpoints import STOP, SaveLast
+from counterpoint.training.embedding import Embedded
 from counterpoint.training.evaluate import evaluate_run
 
 pytestmark = pytest.mark.unit
@@ -114,15 +120,81 @@ def test_a_run_that_is_told_labels_says_so(run: Path, tmp_path: Path) -> None:
     assert "learnt without labels" in cards[0] and "learnt with labels" in cards[1]
 
 
+def changed(run: Path, **facts: object) -> Path:
+    """The run, its ``run.json`` with other facts."""
+    path = run / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **facts}))
+    return run
+
+
 def test_the_speed_says_what_it_includes(run: Path) -> None:
     assert "s in all, set-up and looks included" in written(run)
+
+
+def test_the_seconds_of_a_resumed_run_are_not_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(self: SaveLast, trainer: object) -> int:
+        return STOP if trainer.global_step == 3 else 0  # type: ignore[attr-defined]
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(SaveLast, "_wish", stop)
+        small(tmp_path / "run", batch_size=32)
+    training.pretrain(resume=tmp_path / "run")
+    text = written(tmp_path / "run")
+    assert "s in all" not in text
+    assert text.count("s, without 3 updates before it was resumed, set-up and looks included") == 1
+    assert text.count(", without 3 updates before it was resumed") == 2
+
+
+def test_samples_per_step_are_those_of_all_processes(run: Path) -> None:
+    step = "samples per step</th><td>{}</td>"
+    assert step.format("32") in written(run)
+    assert step.format("64, 32 on each of 2") in written(changed(run, processes=2))
+
+
+def test_the_encoder_that_was_kept_is_told_of_and_its_look_is_shown(run: Path) -> None:
+    knn = "knn[k=20,T=0.07]"
+    rows = list(csv.reader((run / "metrics.csv").open()))
+    first, *later = [row for row in rows if row[2] == f"val/{knn}"]
+    first[3] = "0.875"
+    for row in later:
+        row[3] = "0.125"
+    with (run / "metrics.csv").open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
+    assert "The monitor&#39;s last look at the validation split" in written(run)
+    text = written(changed(run, selected={"by": knn, "value": 0.875, "epoch": 0, "step": int(first[0])}))
+    assert "The monitor&#39;s look at the validation split after epoch 1, whose encoder was kept" in text
+    assert f"after epoch 1: best on validation, {knn} 87.5%" in text
+    assert "<dt>kNN accuracy</dt><dd><b>87.5%</b>" in text
+    assert '<div class="value"><b>87.5%</b>' in text
 
 
 def test_a_method_that_is_gone_loses_no_section(run: Path) -> None:
     config = yaml.safe_load((run / "config.yaml").read_text())
     config["method"]["class_path"] = "gone.Method"
     (run / "config.yaml").write_text(yaml.safe_dump(config))
-    assert "Is it learning?" in written(run)
+    text = written(run)
+    assert "Is it learning?" in text
+    for told in ("used in training", "which training never saw", "Training needs none"):
+        assert told not in text, "nobody knows whether it took labels"
+
+
+def test_numbers_of_a_stage_are_told_as_that_stages(tmp_path: Path) -> None:
+    text = written(small(tmp_path / "run", batch_size=32, stages={"count": 2, "clusters": 2}))
+    assert "at the encoder of stage 1 alone and not at all of them side by side" in text
+    assert "<dt>loss, stage 0</dt>" in text, "the stage that the verdict is of: the first that is in trouble"
+    assert "a line jumps where the next one begins" in text
+
+
+def test_nothing_is_said_of_the_speed_of_no_update(run: Path) -> None:
+    text = written(changed(run, samples_per_second=0.0, untimed=21))
+    assert "<dt>samples per second</dt><dd><b>–</b>" in text
+
+
+def test_commands_can_be_typed_as_they_stand(run: Path) -> None:
+    moved = run.rename(run.parent / "my run")
+    assert f"<code>counterpoint evaluate &#39;{moved}&#39;</code>" in written(moved)
+    (moved / "run.json").unlink()
+    assert f"counterpoint pretrain --resume &#39;{moved}&#39;" in written(moved)
 
 
 def test_the_test_split_is_never_opened(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,6 +327,36 @@ def test_samples_that_cannot_be_read(run: Path, monkeypatch: pytest.MonkeyPatch)
     text = written(run)
     assert "validation samples can be read" in text
     assert "(torn)" in text
+
+
+def test_features_that_are_no_numbers_are_left_out(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    features = Run.features
+
+    def spoilt(self: Run, dataset: Dataset, indices: Sequence[int]) -> Embedded:
+        found = features(self, dataset, indices)
+        found.features[:count] = math.nan
+        return found
+
+    monkeypatch.setattr(Run, "features", spoilt)
+    count = 1
+    text = written(run)
+    assert "are of the query&#39;s class" in text and "(never on training samples)" in text
+    count = 10_000
+    assert "validation samples hold numbers that are not finite" in written(run)
+
+
+def test_a_batch_that_stopped_a_run_is_told_until_training_went_past_it(run: Path) -> None:
+    (run / "run.json").unlink()
+    last = Context(Run(run)).updates
+    for step, told in ((last, True), (last - 1, False)):
+        (run / "non-finite.json").write_text(json.dumps({"step": step, "reason": "the loss is nan."}))
+        assert ("It was stopped: the loss is nan." in written(run)) is told
+
+
+def test_a_name_that_is_all_there_is_to_see_stands_once(tmp_path: Path) -> None:
+    text = written(small(tmp_path / "run", dataset={"count": 120, "labelled": False}))
+    tiles = re.findall(r'<figure class="tile.*?</figure>', text, re.S)
+    assert tiles and all('<figcaption><span title=""></span>' in tile for tile in tiles)
 
 
 def test_numbers_that_are_none(run: Path) -> None:

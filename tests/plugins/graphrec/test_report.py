@@ -15,6 +15,7 @@ import counterpoint as cp
 from browser import open_page
 from counterpoint.report import Context, Missing
 from counterpoint.report.page import write_report
+from counterpoint.report.sections.quality import quality
 from counterpoint.run import Run
 from counterpoint.training.evaluate import evaluate_run
 from counterpoint.training.pretrain import pretrain
@@ -48,6 +49,9 @@ def test_bars_show_what_was_measured(context: Context) -> None:
     before = popularity(context)
     assert "counterpoint evaluate" in before.lead
     assert "stack" not in shown(before)
+    online = quality(context)
+    assert "Labels" not in online.lead and "linear probe" not in shown(online), "a ranking has neither"
+    assert "what needs no training" in shown(online)
     rows = evaluate_run(context.run, split="test", quick=True).rows
     text = shown(popularity(context))
     assert "test split" in text

@@ -60,6 +60,7 @@ class LineChart:
         lines: what is drawn; empty ones are left out.
         note: one short sentence on how to read it.
         share: whether values are shares, shown as percentages from 0.
+        zero: whether the axis begins at 0, where 0 means something and a close-up would make a fall of little.
         x: what the horizontal axis counts.
         unit: behind a number of that axis, "% of the items"; by default ``x`` stands before it.
     """
@@ -68,6 +69,7 @@ class LineChart:
     lines: Sequence[Line]
     note: str = ""
     share: bool = False
+    zero: bool = False
     x: str = "update"
     unit: str = ""
 
@@ -78,7 +80,7 @@ class LineChart:
                 '<figure class="chart"><figcaption><b>{}</b> <span>no value that is a number</span>'
                 "</figcaption></figure>"
             ).format(self.title)
-        frame = _Frame.around(drawn, self.share)
+        frame = _Frame.around(drawn, self.share or self.zero)
         show: Callable[[float | None], str] = percent if self.share else number
         return _figure(self, drawn, frame, show)
 
@@ -104,11 +106,11 @@ class _Frame:
     ticks: list[float] = field(default_factory=list)
 
     @classmethod
-    def around(cls, lines: Sequence[Line], share: bool) -> _Frame:
+    def around(cls, lines: Sequence[Line], zero: bool) -> _Frame:
         xs = [x for line in lines for x, _ in line.points]
         ys = [y for line in lines for _, y in line.points if math.isfinite(y)]
         low, high = min(ys), max(ys)
-        if share or 0 <= low < 0.5 * high:
+        if zero or 0 <= low < 0.5 * high:
             low = 0.0
         if high - low < 1e-9 * max(1.0, abs(high)):
             room = 0.5 * abs(high) if abs(high) > 1e-9 else 0.5  # all values are one: it stands in the middle

@@ -125,7 +125,7 @@ def _rows(contexts: Sequence[Context]) -> dict[str, list[str]]:
         "recipe": [str(context.config.get("recipe")) for context in contexts],
         "data digest": [str(context.facts.get("digest", "not finished"))[:16] for context in contexts],
         "updates": [number_whole(context.updates) for context in contexts],
-        "seconds": [number(context.facts.get("seconds")) for context in contexts],
+        "seconds": [_seconds(context) for context in contexts],
         "samples per second": [number(context.facts.get("samples_per_second")) for context in contexts],
     }
     for label, metric in (("loss", "train/loss"), ("its chance level", "train/chance"), ("rank", "batch/rankme")):
@@ -135,6 +135,10 @@ def _rows(contexts: Sequence[Context]) -> dict[str, list[str]]:
         rows[f"val {online}"] = [percent(_last(context, f"val/{online}")) for context in contexts]
         rows[f"untrained {online}"] = [percent(_last(context, f"untrained/{online}")) for context in contexts]
     return rows | _measured(contexts)
+
+
+def _seconds(context: Context) -> str:
+    return number(context.facts.get("seconds")) + (" since it was resumed" if context.untimed else "")
 
 
 def _measured(contexts: Sequence[Context]) -> dict[str, list[str]]:
@@ -213,5 +217,6 @@ def overlaid(names: Sequence[str], contexts: Sequence[Context]) -> list[LineChar
         if metric.startswith("val/"):
             start = contexts[0].metrics.get(metric.replace("val/", "untrained/"))
             lines += [level("untrained", start[-1][1], lines, "dot")] if start else []
-        charts.append(LineChart(title, lines, note, share=metric.startswith("val/knn")))
+        share, zero = metric.startswith("val/knn"), metric == "batch/std"
+        charts.append(LineChart(title, lines, note, share=share, zero=zero))
     return charts

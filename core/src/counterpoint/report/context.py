@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from counterpoint.errors import CounterpointError
 from counterpoint.evaluation.table import from_json
 from counterpoint.methods.finetune import first_global
 from counterpoint.methods.registry import FINE_TUNING
 from counterpoint.parts import Dataset
+from counterpoint.report.charts import number_whole
 from counterpoint.report.section import Preview
 from counterpoint.run import Run
 from counterpoint.training._tables import stages_of
@@ -24,7 +27,7 @@ from counterpoint.training.evaluate_tuned import taught
 from counterpoint.training.logs import TIMING, read_metrics
 from counterpoint.training.scores import Histogram, read_scores
 from counterpoint.training.supervision import supervision_of, views_of
-from counterpoint.training.verdict import STARTED, UNTRAINED, Verdict, diagnose
+from counterpoint.training.verdict import STARTED, UNTRAINED, Verdict, diagnose, stopped_by
 from counterpoint.types import Damaged, View
 
 HELD_OUT, BANK = 1000, 2000
@@ -79,8 +82,33 @@ class Context:
 
     @property
     def stopped_by(self) -> str:
-        """Why a batch stopped the run: a number in it was not finite; empty where none did."""
-        return "" if self.finished else str(_json(self.run.path / "non-finite.json").get("reason", ""))
+        """Why a batch stopped the run: a number in it was not finite; empty where none did or training went on."""
+        if self.finished:
+            return ""
+        metrics = read_metrics(self.stages[-1]) if self.stages else self.metrics
+        found = stopped_by((self.stages or [self.run.path])[-1], metrics)
+        return str(found.get("reason", ""))
+
+    @property
+    def kept(self) -> Mapping[str, Any]:
+        """``by``, ``value``, ``epoch`` (from 0), ``step`` of the look whose encoder was kept; empty: the last one."""
+        return self.facts.get("selected") or {}
+
+    def look(self, metric: str) -> float | None:
+        """``val/<metric>`` of the encoder that was kept, else the newest; None where nobody looked."""
+        looks = dict(self.metrics.get(f"val/{metric}", ()))
+        newest = next(reversed(looks.values()), None)
+        return looks.get(self.kept["step"], newest) if self.kept else newest
+
+    @property
+    def untimed(self) -> str:
+        """What seconds and samples per second leave out, in words; empty of a run that was never resumed."""
+        updates = int(self.facts.get("untimed", 0))
+        return f", without {number_whole(updates)} updates before it was resumed" if updates else ""
+
+    def command(self, verb: str) -> str:
+        """What to type for ``verb`` of this run; a path with spaces stays one word."""
+        return f"counterpoint {verb} {shlex.quote(str(self.run.path))}"
 
     @cached_property
     def metrics(self) -> Metrics:
@@ -120,12 +148,17 @@ class Context:
         return STARTED if self.task else UNTRAINED
 
     @cached_property
-    def supervision(self) -> tuple[str, ...]:
-        """Those of ``"labels"`` and ``"targets"`` that training took from samples that have them."""
+    def supervision(self) -> tuple[str, ...] | None:
+        """Those of ``"labels"`` and ``"targets"`` that training took from samples that have them; None: not known."""
         try:
             return supervision_of(self.config["method"])
         except (ImportError, AttributeError):  # the method, or an objective of somebody's own, is not here any more
-            return ()
+            return None
+
+    @property
+    def labelled(self) -> bool | None:
+        """Whether training was given labels; None where nobody can tell any more."""
+        return None if self.supervision is None else "labels" in self.supervision
 
     @cached_property
     def trained_on(self) -> np.ndarray:
@@ -203,7 +236,7 @@ class Context:
         """Embeddings of a fixed draw of the entities' validation split.
 
         Raises:
-            Missing: the data is gone, or none of it can be read.
+            Missing: the data is gone, or none of it can be read or has features that are numbers.
         """
         return self._embedded("val", HELD_OUT)
 
@@ -212,7 +245,7 @@ class Context:
         """Embeddings of a fixed draw of their training split: where neighbours are looked for, and probes are fitted.
 
         Raises:
-            Missing: the data is gone, or none of it can be read.
+            Missing: the data is gone, or none of it can be read or has features that are numbers.
         """
         return self._embedded("train", BANK)
 
@@ -225,7 +258,7 @@ class Context:
         if not len(found.index):
             first = found.damaged[0]
             raise Missing(f"None of {len(draw)} {_LONG[split]} samples can be read: {first.name} ({first.reason}), …")
-        return found
+        return _finite(found, _LONG[split])
 
     def preview(self, index: int, side: int = SIDE) -> Preview:
         """What a person sees of sample ``index``: the plugin's thumbnail, else its name."""
@@ -249,6 +282,25 @@ class Context:
 
 
 _LONG = {"train": "training", "val": "validation"}
+
+
+def _finite(found: Embedded, split: str) -> Embedded:
+    """Without samples whose features hold NaN or infinity: they are near nothing, and no probe takes them.
+
+    Raises:
+        Missing: there are no others.
+    """
+    sound = torch.isfinite(found.features).all(dim=1)
+    if not bool(sound.any()):
+        raise Missing(f"The features of all {len(sound)} {split} samples hold numbers that are not finite.")
+    return Embedded(
+        found.features[sound],
+        found.index[sound],
+        None if found.labels is None else found.labels[sound],
+        found.damaged,
+        found.content[sound],
+        None if found.targets is None else found.targets[sound],
+    )
 
 
 def labels_of(found: Embedded) -> list[int]:

@@ -76,34 +76,49 @@ def _unfinished(context: Context) -> str:
 
 
 def _numbers(context: Context, recent: Mapping[str, float]) -> list[Number]:
-    """The verdict's own numbers: means over the last fifth of the run, so that text and tiles say the same."""
+    """The verdict's own numbers: means over the last fifth of the run, so that text and tiles say the same.
+
+    What chose the encoder that is kept is told of that encoder.
+    """
     made, knn = _selected(context) or _answered(context), knn_metric(context.metrics)
-    if knn is not None:
+    of = f", stage {recent['stage']:.0f}" if "stage" in recent else ""  # whose verdict it is
+    if knn is not None and "knn" in recent:
         beside = [f"untrained {percent(recent['untrained knn'])}"] if "untrained knn" in recent else []
         beside += [f"chance {percent(1 / context.classes)}"] if context.classes else []
-        made.append(Number("kNN accuracy", percent(recent["knn"]), ", ".join(beside)))
+        now = context.look(knn) if context.kept.get("by") == knn else recent["knn"]
+        made.append(Number(f"kNN accuracy{of}", percent(now), ", ".join(beside)))
     if "loss" in recent:
         beside_loss = f"chance {number(recent['chance'])}" if "chance" in recent else "no chance level"
-        made.append(Number("loss", number(recent["loss"]), beside_loss))
+        made.append(Number(f"loss{of}", number(recent["loss"]), beside_loss))
     if "rank" in recent:
-        made.append(Number("effective rank", number(recent["rank"]), f"of {recent['rank limit']:.0f}"))
+        made.append(Number(f"effective rank{of}", number(recent["rank"]), f"of {recent['rank limit']:.0f}"))
     if "std" in recent:
-        made.append(Number("spread", number(recent["std"]), "1 healthy, 0 collapsed"))
+        made.append(Number(f"spread{of}", number(recent["std"]), "1 healthy, 0 collapsed"))
     if "positive" in recent and "negative" in recent:
         beside_score = f"different samples {number(recent['negative'])}"
-        made.append(Number("similarity of views", number(recent["positive"]), beside_score))
+        made.append(Number(f"similarity of views{of}", number(recent["positive"]), beside_score))
     if context.finished:
-        seconds = f"{number(context.facts['seconds'])} s in all, set-up and looks included"
-        made.append(Number("samples per second", number(context.facts["samples_per_second"]), seconds))
+        over = context.untimed or " in all"
+        seconds = f"{number(context.facts['seconds'])} s{over}, set-up and looks included"
+        made.append(Number("samples per second", number(context.facts["samples_per_second"] or None), seconds))
     return made
 
 
 def _answered(context: Context) -> list[Number]:
-    """How well a fine-tuned head answered at the last look."""
-    looks = {name: context.metrics.get(f"val/{name}") for name in ("accuracy", "mae", "spearman")}
+    """How well a fine-tuned head answered at the look whose encoder is kept, beside the start."""
     names = {"accuracy": "accuracy", "mae": "mean absolute error", "spearman": "rank correlation"}
-    found = [Number(names[n], measure(n, p[-1][1]), "on validation") for n, p in looks.items() if p]
-    return found if context.task else []
+    found = {name: context.look(name) for name in names} if context.task else {}
+    return [
+        Number(names[name], measure(name, value), _beside(context, name))
+        for name, value in found.items()
+        if value is not None
+    ]
+
+
+def _beside(context: Context, metric: str) -> str:
+    """Of what split, and what the metric was before the first update."""
+    start = context.metrics.get(f"untrained/{metric}")
+    return f"on validation; {context.before} {measure(metric, start[-1][1])}" if start else "on validation"
 
 
 def _selected(context: Context) -> list[Number]:
@@ -112,7 +127,5 @@ def _selected(context: Context) -> list[Number]:
     looks = context.metrics.get(f"val/{select}")
     if not looks or select not in context.words:
         return []
-    start = context.metrics.get(f"untrained/{select}")
-    beside = f"on validation; {context.before} {measure(select, start[-1][1])}" if start else "on validation"
     best = max((value for _, value in looks if not math.isnan(value)), default=math.nan)
-    return [Number(context.words[select][0], measure(select, best), beside)]
+    return [Number(context.words[select][0], measure(select, best), _beside(context, select))]

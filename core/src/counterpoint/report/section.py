@@ -81,7 +81,7 @@ class Tile:
         else:
             shown = Markup('<span class="text">{}</span>').format(self.preview)
         return Markup(
-            '<figure class="tile {mark}"><div>{shown}</div><figcaption><span>{sign}{caption}</span>'
+            '<figure class="tile {mark}"><div>{shown}</div><figcaption><span title="{caption}">{sign}{caption}</span>'
             "<small>{note}</small></figcaption></figure>"
         ).format(mark=self.mark, shown=shown, sign=_SIGNS[self.mark], caption=self.caption, note=self.note)
 

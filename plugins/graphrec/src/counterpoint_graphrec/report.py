@@ -54,9 +54,7 @@ def popularity(context: Context) -> Section:
         "Unpopular are the 80% of the items with the fewest interactions in training, popular the top 5%."
     )
     if bars is None:
-        lead += (
-            f" For recall by popularity, beside what needs no encoder, run: counterpoint evaluate {context.run.path}"
-        )
+        lead += f" For recall by popularity, beside what needs no encoder, run: {context.command('evaluate')}"
     return Section("The long tail", lead, parts)
 
 

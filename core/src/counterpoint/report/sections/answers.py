@@ -18,7 +18,7 @@ def answers(context: Context) -> Section:
     measured = context.measured
     pairs = [(float(true), float(told)) for true, told in measured.get("pairs", [])]
     if not pairs:
-        raise Missing(f"This needs a measurement: counterpoint evaluate {context.run.path}")
+        raise Missing(f"This needs a measurement: {context.command('evaluate')}")
     found = measured["metrics"]["learnt"]
     lead = (
         f"Samples of the {measured['split']} split. The typical error is {number(found['gmae'])} (geometric mean), the "

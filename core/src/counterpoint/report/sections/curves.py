@@ -23,12 +23,13 @@ def curves(context: Context) -> Section:
     """
     if not context.metrics:
         raise Missing("Nothing was logged yet: the first update has not ended.")
-    main = charts(context.metrics, context.classes, context.before, labelled="labels" in context.supervision)
-    return Section("Is it learning?", LEAD, [Grid(main), Folded("Optimiser and speed", Grid(_machine(context)))])
+    main = charts(context.metrics, context.classes, context.before, context.labelled)
+    lead = f"{LEAD} Stage follows stage: a line jumps where the next one begins." if context.stages else LEAD
+    return Section("Is it learning?", lead, [Grid(main), Folded("Optimiser and speed", Grid(_machine(context)))])
 
 
 def charts(
-    metrics: Metrics, classes: int | None = None, before: str = UNTRAINED, labelled: bool = False
+    metrics: Metrics, classes: int | None = None, before: str = UNTRAINED, labelled: bool | None = False
 ) -> list[HasHtml]:
     """The charts that these metrics allow.
 
@@ -36,7 +37,7 @@ def charts(
         metrics: of a run.
         classes: number of classes, for the chance level.
         before: what the encoder was before the first update.
-        labelled: whether training was given labels.
+        labelled: whether training was given labels; None: not known.
     """
     made = [
         _chart(metrics, "Loss", [("loss", "train/loss")], "lower is better", ends=[("chance", "train/chance")]),
@@ -57,6 +58,7 @@ def charts(
             [("batch", "batch/std"), ("held out", "val/std")],
             "1 is healthy, 0 is collapse",
             levels=[("healthy", 1.0)],
+            zero=True,
         ),
         _chart(
             metrics,
@@ -89,7 +91,7 @@ def _answers(metrics: Metrics, classes: int | None) -> LineChart | None:
     return LineChart("Accuracy", lines, "of the head's answers on held-out samples", share=True)
 
 
-def _knn(metrics: Metrics, classes: int | None, labelled: bool) -> LineChart | None:
+def _knn(metrics: Metrics, classes: int | None, labelled: bool | None) -> LineChart | None:
     name = knn_metric(metrics)
     if name is None:
         return None
@@ -99,8 +101,8 @@ def _knn(metrics: Metrics, classes: int | None, labelled: bool) -> LineChart | N
         lines.append(level(UNTRAINED, start[-1][1], lines, "dot"))
     if classes:
         lines.append(level("chance", 1 / classes, lines))
-    note = f"held-out samples; labels are {'' if labelled else 'not '}used in training"
-    return LineChart("kNN accuracy", lines, note, share=True)
+    used = {True: "; labels are used in training", False: "; labels are not used in training", None: ""}[labelled]
+    return LineChart("kNN accuracy", lines, f"held-out samples{used}", share=True)
 
 
 def _chart(
@@ -111,6 +113,7 @@ def _chart(
     *,
     ends: Sequence[tuple[str, str]] = (),
     levels: Sequence[tuple[str, float]] = (),
+    zero: bool = False,
 ) -> LineChart | None:
     """A chart of the metrics that are there, with levels from metrics (``ends``) or given."""
     lines = [Line(name, metrics[key], number) for number, (name, key) in enumerate(shown, 1) if metrics.get(key)]
@@ -121,7 +124,7 @@ def _chart(
         for name, key in ends
         if metrics.get(key)
     ]
-    return LineChart(title, [*lines, *base, *(level(name, value, lines) for name, value in levels)], note)
+    return LineChart(title, [*lines, *base, *(level(name, value, lines) for name, value in levels)], note, zero=zero)
 
 
 def _machine(context: Context) -> list[HasHtml]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from counterpoint.evaluation.baselines import Pca
 from counterpoint.evaluation.knn import knn_search
+from counterpoint.report.charts import number_whole
 from counterpoint.report.context import Context, Missing, labels_of
 from counterpoint.report.maps import Dot, EmbeddingMap
 from counterpoint.report.section import Gallery, Mark, Section, Tile
@@ -30,10 +30,9 @@ def embedding_map(context: Context) -> Section:
     """
     found = context.held_out
     features = F.normalize(found.features, dim=1)
-    finite = torch.isfinite(features).all(dim=1).numpy()
-    draw = np.random.default_rng(mix(context.config["seed"], "map")).permutation(np.flatnonzero(finite))[:ON_MAP]
+    draw = np.random.default_rng(mix(context.config["seed"], "map")).permutation(len(features))[:ON_MAP]
     if len(draw) < 2:
-        raise Missing(f"A map takes two validation samples; there {'is' if len(draw) else 'are'} {len(draw)}.")
+        raise Missing("A map takes two validation samples; there is 1.")
     places, how = projection(features[np.sort(draw)], int(context.config["seed"]))
     index, labels = found.index.tolist(), labels_of(found)
     dots = [
@@ -46,7 +45,7 @@ def embedding_map(context: Context) -> Section:
         )
         for row, (x, y) in zip(np.sort(draw).tolist(), places)
     ]
-    seen = "" if "labels" in context.supervision else ", which training never saw"
+    seen = ", which training never saw" if context.labelled is False else ""
     coloured = f"Colours and shapes are classes{seen}. " if any(d.group for d in dots) else ""
     lead = (
         f"{len(dots)} validation samples; what lies close together looks alike to the encoder. {coloured}"
@@ -94,8 +93,8 @@ def neighbours(context: Context) -> Section:
         made.append(tiles)
     agree = f" {right} of these {known} neighbours are of the query's class." if known else ""
     lead = (
-        f"In front, validation samples drawn by the seed; beside each its nearest among {len(bank.index)} samples "
-        f"of the train split, with their cosine similarity.{agree}"
+        "In front, validation samples drawn by the seed; beside each its nearest among "
+        f"{number_whole(len(bank.index))} samples of the train split, with their cosine similarity.{agree}"
     )
     return Section("Nearest neighbours", lead, [Gallery(made, "Nearest neighbours")])
 
@@ -117,4 +116,5 @@ def _mark(query: int, neighbour: int) -> Mark:
 
 
 def _tile(context: Context, index: int, label: int, note: str, mark: Mark) -> Tile:
-    return Tile(context.preview(index), context.caption(index, label), note, mark)
+    preview, caption = context.preview(index), context.caption(index, label)
+    return Tile(preview, "" if caption == preview else caption, note, mark)  # said once where the name is all there is

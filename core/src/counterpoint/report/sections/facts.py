@@ -8,7 +8,7 @@ import yaml
 
 from counterpoint.report.charts import number_whole
 from counterpoint.report.context import Context, Missing
-from counterpoint.report.section import Code, Folded, HasHtml, Section, Table, number
+from counterpoint.report.section import Code, Folded, HasHtml, Section, Table, measure, number
 from counterpoint.training.supervision import objective_in_words
 
 
@@ -30,18 +30,36 @@ def _rows(context: Context) -> list[list[str]]:
         rows += [
             ["training samples", number_whole(found["samples"])],
             ["updates", number_whole(found["steps"])],
-            ["seconds", number(found["seconds"])],
-            ["samples per second", number(found["samples_per_second"])],
+            *_kept(context),
+            ["seconds", f"{number(found['seconds'])}{context.untimed}"],
+            ["samples per second", number(found["samples_per_second"] or None)],
             ["versions", ", ".join(f"{name} {version}" for name, version in found["versions"].items())],
             ["machine", _machine(found["machine"])],
         ]
     else:
         rows += [["updates so far", number_whole(context.updates)], ["versions, machine", "written when it finishes"]]
-    rows += [["samples per step", str(config.get("batch_size"))], ["seed", str(config.get("seed"))]]
+    rows += [["samples per step", _batch(context)], ["seed", str(config.get("seed"))]]
     damaged = context.metrics.get("data/damaged", [])
     if damaged and damaged[-1][1]:
         rows += [["damaged records", f"{damaged[-1][1]:.0f}, left out"]]
     return rows
+
+
+def _kept(context: Context) -> list[list[str]]:
+    """Which epoch's encoder is kept, where one was chosen."""
+    kept = context.kept
+    if not kept:
+        return []
+    told = f"after epoch {kept['epoch'] + 1:.0f}: best on validation, {kept['by']} {measure(kept['by'], kept['value'])}"
+    return [["encoder", told]]
+
+
+def _batch(context: Context) -> str:
+    """Samples of an optimiser step over all processes, as the first line of a training says."""
+    size, processes = int(context.config["batch_size"]), int(context.facts.get("processes", 1))
+    if not context.finished:
+        return f"{number_whole(size)} on each process"
+    return number_whole(size * processes) + (f", {number_whole(size)} on each of {processes}" if processes > 1 else "")
 
 
 def _tuned(context: Context) -> list[list[str]]:
@@ -78,5 +96,6 @@ def _digest(context: Context) -> str:
 
 
 def _machine(machine: dict[str, Any]) -> str:
-    parts = [str(machine.get("system")), f"{machine.get('cores')} cores", f"{machine.get('threads')} threads"]
+    counts = {one: machine.get(f"{one}s") for one in ("core", "thread")}
+    parts = [str(machine.get("system")), *(f"{n} {one}{'' if n == 1 else 's'}" for one, n in counts.items())]
     return ", ".join([*parts, str(machine["gpu"])] if machine.get("gpu") else parts)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from counterpoint.evaluation.linear import linear_probe
+from counterpoint.report.charts import number_whole
 from counterpoint.report.context import Context, Missing
 from counterpoint.report.maps import LARGEST_MATRIX, Confusion
 from counterpoint.report.section import Section, percent
@@ -28,8 +29,8 @@ def confusion(context: Context) -> Section:
     else:
         counts, classes = _on_val(context)
         told = (
-            f"A linear probe fitted on {len(context.bank.index)} samples of the train split and measured on "
-            f"{int(counts.sum())} validation samples (never on training samples)."
+            f"A linear probe fitted on {number_whole(len(context.bank.index))} samples of the train split and measured "
+            f"on {number_whole(int(counts.sum()))} validation samples (never on training samples)."
         )
     kept = np.flatnonzero(counts.sum(axis=0) + counts.sum(axis=1))
     counts, classes = counts[np.ix_(kept, kept)], [classes[i] for i in kept]
@@ -45,7 +46,7 @@ def _on_val(context: Context) -> tuple[np.ndarray, list[str]]:
     if bank.labels is None or asked.labels is None:
         raise Missing(
             "This needs labels, and the data has none."
-            + ("" if context.supervision else " Training needs none either.")
+            + (" Training needs none either." if context.supervision == () else "")
         )
     known, taught = asked.labels >= 0, bank.labels >= 0
     if not bool(known.any()) or len(torch.unique(bank.labels[taught])) < 2:

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from counterpoint.evaluation.table import CHANCE, with_chance
 from counterpoint.report.context import Context
-from counterpoint.report.section import Folded, HasHtml, Section, Table, measure
+from counterpoint.report.section import Code, Folded, HasHtml, Section, Table, measure
 from counterpoint.report.sections.curves import knn_metric
 from counterpoint.training.verdict import STARTED, UNTRAINED
 
@@ -65,26 +65,38 @@ def quality(context: Context) -> Section:
 
 def _online(context: Context) -> Section:
     """Before `counterpoint evaluate`: what the monitor measured."""
-    command = f"counterpoint evaluate {context.run.path}"
     beside = "a probe on the frozen encoder" if context.task else "the linear probe, few labels, search, the raw input"
-    todo = f"For the test split, and {beside} beside it, run: {command}"
+    if context.words and not context.task:
+        beside = "what needs no training"
+    todo: list[str | HasHtml] = [f"For the test split, and {beside} beside it, run:", Code(context.command("evaluate"))]
     knn = knn_metric(context.metrics)
     wanted = [*context.words, *([knn] if knn else [])]
     names = [name for name in wanted if f"val/{name}" in context.metrics]
     if not names:
-        return Section("How good is it?", "Not measured yet.", [todo])
+        return Section("How good is it?", "Not measured yet.", todo)
     rows: dict[str, dict[str, float]] = {}
-    for row, prefix in (("learnt", "val"), (context.before, "untrained")):
-        found = {name: context.metrics.get(f"{prefix}/{name}") for name in names}
-        rows |= {row: {name: points[-1][1] for name, points in found.items() if points}} if any(found.values()) else {}
-    used = "used" if "labels" in context.supervision else "not used"
-    looked = ": the head's answers." if context.task else f", on frozen features. Labels were {used} in training."
-    return Section(
-        "How good is it?",
-        f"The monitor's last look at the validation split{looked}",
-        # what a protocol measures has levels of its own, which only its floors know
-        [DotPlot(rows if context.words else with_chance(rows, context.classes), context.words), todo],
-    )
+    learnt = {name: context.look(name) for name in names}
+    start = {name: context.metrics.get(f"untrained/{name}") for name in names}
+    rows["learnt"] = {name: value for name, value in learnt.items() if value is not None}
+    if any(start.values()):
+        rows[context.before] = {name: points[-1][1] for name, points in start.items() if points}
+    # what a protocol measures has levels of its own, which only its floors know
+    plot = DotPlot(rows if context.words else with_chance(rows, context.classes), context.words)
+    return Section("How good is it?", _looked(context), [plot, *todo])
+
+
+def _looked(context: Context) -> str:
+    """At what the monitor looked, and whether the labels that it measured by were told to training."""
+    look = "last look at the validation split"
+    if context.stages:
+        look += f", at the encoder of stage {len(context.stages) - 1} alone and not at all of them side by side"
+    if context.kept:
+        look = f"look at the validation split after epoch {context.kept['epoch'] + 1:.0f}, whose encoder was kept"
+    if context.task:
+        return f"The monitor's {look}: the head's answers."
+    used = {True: " Labels were used in training.", False: " Labels were not used in training."}
+    told = "" if context.words or context.labelled is None else used[context.labelled]
+    return f"The monitor's {look}, on frozen features.{told}"
 
 
 def plain(metric: str) -> tuple[str, str]:
@@ -136,7 +148,7 @@ class DotPlot:
             for row, value in reversed(known.items())  # the learnt encoder's mark lies on top
         )
         best = max((v for row, v in known.items() if row != "learnt"), default=None)
-        beside = f"next best {measure(metric, best)}" if best is not None else ""
+        beside = f"best other {measure(metric, best)}" if best is not None else ""
         return Markup(
             '<div class="metric"><div class="what"><b>{}</b><span>{}</span></div>'
             '<div class="track" role="img" tabindex="0" aria-label="{}: {}" data-tip="{}">{}</div>'

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from counterpoint.report.charts import Line, LineChart
 from counterpoint.report.context import Context
-from counterpoint.report.section import Grid, HasHtml, Section, number, percent
+from counterpoint.report.section import Code, Grid, HasHtml, Section, number, percent
 
 SPACES = ("common", "salient")
 NORMS = ("target", "background")
@@ -34,7 +34,7 @@ def spaces(context: Context) -> Section | None:
         told = ", ".join(f"{name} {number(found['delta_tot'])}" for name, found in rows.items() if "delta_tot" in found)
         parts.append(f"Distance from the ideal, over all of them (0 is perfect): {told}.")
     else:
-        parts.append(f"For the probes of both spaces, run: counterpoint evaluate {context.run.path}")
+        parts += ["For the probes of both spaces, run:", Code(context.command("evaluate"))]
     if norms is not None:
         parts.append(Grid([norms]))
     return Section("Common and salient", lead, parts)
