@@ -115,6 +115,24 @@ def test_nothing_scrolls_sideways_on_a_phone(whole: Path, run: Path, tmp_path: P
         assert (opened.errors, opened.left) == ([], [])
 
 
+def test_a_finger_is_told_what_it_touches_until_it_touches_something_else(whole: Path) -> None:
+    with open_page(whole, width=390, height=844, touch=True) as opened:
+        page = opened.page
+        tip = page.locator("#tip")
+        for touched in (".field .spot", ".plot", ".confusion td", ".track"):
+            one = page.locator(touched).first
+            one.scroll_into_view_if_needed()
+            page.wait_for_timeout(100)  # scrolling hides the tip
+            box = one.bounding_box()
+            page.touchscreen.tap(box["x"] + box["width"] / 2 + 3, box["y"] + box["height"] / 2 + 3)
+            page.wait_for_timeout(100)
+            assert tip.is_visible() and tip.inner_text().strip(), touched
+        assert page.locator(".spot.on").count() == page.locator(".cross:visible").count() == 0
+        page.touchscreen.tap(5, 400)
+        assert tip.is_hidden()
+        assert opened.errors == []
+
+
 def test_evil_names_are_still_there_as_text(whole: Path) -> None:
     with open_page(whole) as opened:
         assert eviltoy.EVIL in opened.page.locator("#plugin-strokes").inner_text()

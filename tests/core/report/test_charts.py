@@ -92,6 +92,7 @@ def test_one_moment_is_a_dot() -> None:
     html = LineChart("Loss", [Line("loss", [(7, 4.0)])]).__html__()
     assert 'class="plot lone"' in html
     assert "h0.01" in html
+    assert '<span class="x0"></span><span class="x1">update 7</span>' in html, "the moment is told once, below the dot"
 
 
 def test_a_point_without_a_neighbour_is_a_dot_beside_longer_lines() -> None:

@@ -119,7 +119,8 @@ class _Frame:
         return cls(min(xs), max(xs), min(low, ticks[0]), max(high, ticks[-1]), ticks)
 
     def x(self, value: float) -> float:
-        return 100 * (value - self.left) / ((self.right - self.left) or 1)
+        """Percent from the left; of one moment alone at the right, where the names stand."""
+        return 100 * (value - self.left) / (self.right - self.left) if self.right > self.left else 100.0
 
     def y(self, value: float) -> float:
         return 100 * (self.high - value) / (self.high - self.low)
@@ -172,7 +173,7 @@ def _figure(chart: LineChart, drawn: Sequence[Line], frame: _Frame, show: Callab
         grid=grid,
         paths=paths,
         ends=ends,
-        left=number_whole(frame.left),
+        left=number_whole(frame.left) if frame.right > frame.left else "",
         right=chart.moment(frame.right),
     )
 

@@ -12,24 +12,33 @@
 
   // The tip: text goes in as text, never as HTML.
   const element = (name, text, kind) => { const made = document.createElement(name); if (text) made.textContent = text; if (kind) made.className = kind; return made; };
-  const show = (parts, x, y) => {
+  let about = null;
+  const show = (node, parts, x, y) => {
+    about = node;
     tip.replaceChildren(...parts);
     tip.hidden = false;
     const box = tip.getBoundingClientRect();
     tip.style.left = Math.max(8, Math.min(x + 16, innerWidth - box.width - 8)) + "px";
     tip.style.top = Math.max(8, y + 16 + box.height > innerHeight ? y - box.height - 12 : y + 16) + "px";
   };
-  const hide = () => { tip.hidden = true; };
-  addEventListener("scroll", hide, { passive: true });
+  const hide = (node) => { if (!node || node === about) tip.hidden = true; };
+  addEventListener("scroll", () => hide(), { passive: true });
   addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
+  // A lifted finger has not gone elsewhere: what it touched stays told until it touches something else.
+  const closers = [() => hide()];
+  addEventListener("pointerdown", () => closers.forEach((close) => close()), true);
+  const pointed = (node, tell) => { for (const kind of ["pointerdown", "pointermove"]) node.addEventListener(kind, tell); };
+  const left = (node, close) => {
+    node.addEventListener("pointerleave", (event) => { if (event.pointerType !== "touch") close(); });
+    node.addEventListener("blur", close);
+  };
   const middle = (node) => { const box = node.getBoundingClientRect(); return [box.left + box.width / 2, box.top + box.height / 2]; };
 
   for (const node of document.querySelectorAll("[data-tip]")) {
-    const tell = (event) => { const [x, y] = event.clientX ? [event.clientX, event.clientY] : middle(node); show([element("span", node.dataset.tip)], x, y); };
-    node.addEventListener("pointermove", tell);
+    const tell = (event) => { const [x, y] = event.clientX ? [event.clientX, event.clientY] : middle(node); show(node, [element("span", node.dataset.tip)], x, y); };
+    pointed(node, tell);
     node.addEventListener("focus", tell);
-    node.addEventListener("pointerleave", hide);
-    node.addEventListener("blur", hide);
+    left(node, () => hide(node));
   }
 
   // Line charts: the values at the nearest moment, by pointer or arrow keys.
@@ -46,9 +55,9 @@
       const rows = named.map(([line, point]) => { const row = element("div", "", "c" + line.color); row.append(element("span", line.name), element("span", point[2])); return row; });
       cross.hidden = false;
       cross.style.left = x + "%";
-      show([element("b", title), ...rows], box.left + box.width * x / 100, y ?? box.top + box.height / 3);
+      show(plot, [element("b", title), ...rows], box.left + box.width * x / 100, y ?? box.top + box.height / 3);
     };
-    plot.addEventListener("pointermove", (event) => {
+    pointed(plot, (event) => {
       const box = area.getBoundingClientRect(), x = 100 * (event.clientX - box.left) / box.width;
       at = moments.reduce((best, moment, i) => Math.abs(moment - x) < Math.abs(moments[best] - x) ? i : best, 0);
       tell(event.clientY);
@@ -60,15 +69,19 @@
       tell();
     });
     plot.addEventListener("focus", () => { if (plot.matches(":focus-visible")) tell(); });
-    for (const end of ["pointerleave", "blur"]) plot.addEventListener(end, () => { cross.hidden = true; hide(); });
+    const close = () => { cross.hidden = true; hide(plot); };
+    left(plot, close);
+    closers.push(close);
   }
 
+  const REACH = 12;
   // Maps: what a sample is, by pointer or arrow keys; one class alone, by its button.
   for (const figure of document.querySelectorAll(".map")) {
     const samples = JSON.parse(figure.dataset.samples), svg = figure.querySelector(".field svg");
     const dots = [...svg.querySelectorAll(".spot")];
+    const places = dots.map((dot) => dot.getAttribute("transform").match(/[\d.]+/g).slice(0, 2).map(Number));
     let at = -1;
-    const leave = () => { if (at >= 0) dots[at].classList.remove("on"); hide(); };
+    const leave = () => { if (at >= 0) dots[at].classList.remove("on"); hide(svg); };
     const tell = (i, x, y) => {
       leave();
       at = i;
@@ -78,13 +91,22 @@
       if (sample.group) parts.push(element("b", sample.group));
       parts.push(element("span", sample.name));
       if (sample.text) parts.push(element("p", sample.text));
-      show(parts, x, y);
+      show(svg, parts, x, y);
     };
-    const point = (event) => { const i = dots.indexOf(event.target); if (i >= 0) tell(i, event.clientX, event.clientY); else leave(); };
-    svg.addEventListener("pointermove", point);
-    svg.addEventListener("pointerdown", point);
-    svg.addEventListener("pointerleave", leave);
-    svg.addEventListener("blur", leave);
+    // A finger is wider than a mark: the nearest one within reach is meant.
+    const nearest = (event) => {
+      const box = svg.getBoundingClientRect(), scale = box.width / svg.viewBox.baseVal.width, x = event.clientX - box.left, y = event.clientY - box.top;
+      const far = places.map(([a, b], i) => dots[i].classList.contains("off") ? Infinity : Math.hypot(a * scale - x, b * scale - y));
+      const i = far.indexOf(Math.min(...far));
+      return far[i] < REACH ? i : -1;
+    };
+    const point = (event) => {
+      const under = dots.indexOf(event.target), i = under >= 0 ? under : nearest(event);
+      if (i >= 0) tell(i, event.clientX, event.clientY); else leave();
+    };
+    pointed(svg, point);
+    left(svg, leave);
+    closers.push(leave);
     svg.addEventListener("keydown", (event) => {
       const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
       if (!step) return;
