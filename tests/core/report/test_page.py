@@ -22,7 +22,9 @@ from counterpoint import cli
 from counterpoint.errors import Interrupted, RunError
 from counterpoint.parts import Dataset
 from counterpoint.report import Context
+from counterpoint.report.context import TASK_WORDS
 from counterpoint.report.page import LARGEST, write_report
+from counterpoint.report.sections.quality import DotPlot
 from counterpoint.run import Run
 from counterpoint.training import pretrain as training
 from counterpoint.training.checkpoints import STOP, SaveLast
@@ -125,6 +127,12 @@ def changed(run: Path, **facts: object) -> Path:
     path = run / "run.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **facts}))
     return run
+
+
+def test_the_marks_have_a_scale(run: Path) -> None:
+    assert "<span>each line: 0 to 100%</span>" in written(run)
+    plot = DotPlot({"learnt": {"spearman": 0.5}, "constant": {"spearman": -2.0}}, TASK_WORDS["regress"]).__html__()
+    assert "each line: 0 to 1<" in plot and "left:0.00%" in plot
 
 
 def test_the_speed_says_what_it_includes(run: Path) -> None:
@@ -274,6 +282,12 @@ def test_tiny_runs(tmp_path: Path, count: int) -> None:
     text = written(small(tmp_path / "run", batch_size=2, dataset={"count": count, "labelled": count > 5}))
     assert "It is too early to say." in text
     assert "Nearest neighbours" in text
+
+
+def test_classes_that_share_a_mark_are_told_of(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "share a mark" not in written(run)
+    monkeypatch.setattr("counterpoint.report.sections.embeddings.MARKS", 5)
+    assert re.search(r"Of \d+ some share a mark: press one to see it alone\.", written(run))
 
 
 def test_a_run_of_one_class(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,8 @@ from markupsafe import Markup
 from counterpoint.report.section import Picture, Preview, Table, percent
 
 COLORS, SHAPES = 8, ("circle", "square", "triangle", "diamond", "cross")
+MARKS = COLORS * len(SHAPES)
+"""Classes that have a mark of their own; beyond them marks come again."""
 WIDTH, HEIGHT, EDGE = 640, 440, 14
 LARGEST_MATRIX = 24
 """Classes of a matrix; of more the largest confusions are listed."""

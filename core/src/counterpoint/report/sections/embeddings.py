@@ -12,7 +12,7 @@ from counterpoint.evaluation.baselines import Pca
 from counterpoint.evaluation.knn import knn_search
 from counterpoint.report.charts import number_whole
 from counterpoint.report.context import Context, Missing, labels_of
-from counterpoint.report.maps import Dot, EmbeddingMap
+from counterpoint.report.maps import MARKS, Dot, EmbeddingMap
 from counterpoint.report.section import Gallery, Mark, Section, Tile
 from counterpoint.training.data import mix
 
@@ -46,7 +46,9 @@ def embedding_map(context: Context) -> Section:
         for row, (x, y) in zip(np.sort(draw).tolist(), places)
     ]
     seen = ", which training never saw" if context.labelled is False else ""
-    coloured = f"Colours and shapes are classes{seen}. " if any(d.group for d in dots) else ""
+    groups = {dot.group for dot in dots if dot.group}
+    again = f" Of {len(groups)} some share a mark: press one to see it alone." if len(groups) > MARKS else ""
+    coloured = f"Colours and shapes are classes{seen}.{again} " if groups else ""
     lead = (
         f"{len(dots)} validation samples; what lies close together looks alike to the encoder. {coloured}"
         f"{how} Only nearness means something: the axes, and the distances of far groups, do not."

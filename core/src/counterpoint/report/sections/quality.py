@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-from counterpoint.evaluation.table import CHANCE, with_chance
+from counterpoint.evaluation.table import CHANCE, share, with_chance
 from counterpoint.report.context import Context
 from counterpoint.report.section import Code, Folded, HasHtml, Section, Table, measure
 from counterpoint.report.sections.curves import knn_metric
@@ -110,7 +110,9 @@ def plain(metric: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class DotPlot:
-    """One line a metric, one mark an encoder or baseline, from 0 to 100 %; shapes differ as well as colours.
+    """One line a metric, one mark an encoder or baseline, from 0 to 1; shapes differ as well as colours.
+
+    What lies outside (an R² below 0) stands at the end.
 
     Attributes:
         rows: encoder or baseline -> metric -> value.
@@ -130,7 +132,10 @@ class DotPlot:
         key = Markup("").join(
             Markup('<span><i class="mark {}"></i>{}</span>').format(self._shape(name), name) for name in names
         )
-        return Markup('<figure class="dots"><figcaption>{}</figcaption>{}</figure>').format(key, lines)
+        scale = "0 to 100%" if all(map(share, shown)) else "0 to 1"
+        return Markup('<figure class="dots"><figcaption>{}<span>each line: {}</span></figcaption>{}</figure>').format(
+            key, scale, lines
+        )
 
     def _shape(self, row: str) -> str:
         floors = [name for name in self.rows if name not in SHAPES]

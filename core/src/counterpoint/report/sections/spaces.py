@@ -64,6 +64,7 @@ class ProbePlot:
         key = Markup(
             '<span><i class="mark learnt"></i>where it belongs</span>'
             '<span><i class="mark ring"></i>where it does not</span><span><i class="mark bar"></i>chance</span>'
+            "<span>each line: 0 to 100%</span>"
         )
         lines = Markup("").join(self._line(factor, space) for factor in self.about for space in SPACES)
         return Markup('<figure class="dots"><figcaption>{}</figcaption>{}</figure>').format(key, lines)
