@@ -42,6 +42,28 @@ def test_the_table_names_what_differs_and_nothing_else(
     assert "val knn[k=20,T=0.07]" in text
 
 
+def test_what_was_measured_on_val_does_not_stand_in_the_monitors_place(run: Path, other: Path) -> None:
+    knn = "knn[k=20,T=0.07]"
+    online = compare_runs([run, other], console=Console(quiet=True)).rows[f"online val {knn}"]
+    found = {"split": "val", "metrics": {"learnt": {knn: 0.123}}}
+    (run / "evaluation-val.json").write_text(json.dumps(found))
+    rows = compare_runs([run, other], console=Console(quiet=True)).rows
+    assert rows[f"online val {knn}"] == online and "–" not in online
+    assert rows[f"val {knn}"] == ["12.3%", "–"]
+
+
+def test_what_chose_the_epoch_has_a_row_and_a_curve(run: Path, other: Path, tmp_path: Path) -> None:
+    for path in (run, other):
+        config = yaml.safe_load((path / "config.yaml").read_text())
+        (path / "config.yaml").write_text(yaml.safe_dump({**config, "select": "mae"}))
+        with (path / "metrics.csv").open("a") as file:
+            file.write("0,0,untrained/mae,9.0\n1,0,val/mae,8.5\n2,1,val/mae,7.5\n")
+    found = compare_runs([run, other], tmp_path / "c.html", Console(quiet=True))
+    assert found.rows["online val mae"] == ["7.50", "7.50"]
+    page = (tmp_path / "c.html").read_text(encoding="utf-8")
+    assert "<b>mae</b> <span>held-out samples; lower is better; dotted: the first run&#39;s encoder untrained" in page
+
+
 def test_other_data_is_flagged(run: Path, other: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     facts = json.loads((other / "run.json").read_text())
     (other / "run.json").write_text(json.dumps({**facts, "digest": "0123456789abcdef0"}))

@@ -12,12 +12,14 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from counterpoint.errors import ConfigError, CounterpointError, message
+from counterpoint.evaluation.table import share, smaller_is_better
 from counterpoint.report.charts import Line, LineChart, level, number_whole
 from counterpoint.report.context import Context
 from counterpoint.report.page import render, write_page
-from counterpoint.report.section import Grid, Table, measure, number, percent
+from counterpoint.report.section import Grid, Table, measure, number
 from counterpoint.report.sections.curves import knn_metric
 from counterpoint.run import Run
+from counterpoint.training.verdict import SHOWN
 
 FEWEST = 2
 UNTOLD = {"out"}
@@ -130,11 +132,17 @@ def _rows(contexts: Sequence[Context]) -> dict[str, list[str]]:
     }
     for label, metric in (("loss", "train/loss"), ("its chance level", "train/chance"), ("rank", "batch/rankme")):
         rows[label] = [number(_last(context, metric)) for context in contexts]
-    online = next((name for context in contexts if (name := knn_metric(context.metrics))), None)
-    if online is not None:
-        rows[f"val {online}"] = [percent(_last(context, f"val/{online}")) for context in contexts]
-        rows[f"untrained {online}"] = [percent(_last(context, f"untrained/{online}")) for context in contexts]
+    for name in _online(contexts):
+        for row, prefix in (("val", "val"), (contexts[0].before, "untrained")):
+            rows[f"online {row} {name}"] = [measure(name, _last(context, f"{prefix}/{name}")) for context in contexts]
     return rows | _measured(contexts)
+
+
+def _online(contexts: Sequence[Context]) -> list[str]:
+    """What the monitors measured on val and people look at first: what chose an epoch, or a task's; and the kNN."""
+    wanted = [context.config.get("select") or SHOWN.get(context.task) for context in contexts]
+    wanted += [knn_metric(context.metrics) for context in contexts]
+    return [name for name in dict.fromkeys(wanted) if name and any(c.metrics.get(f"val/{name}") for c in contexts)]
 
 
 def _seconds(context: Context) -> str:
@@ -199,14 +207,9 @@ def _page(found: Comparison, contexts: Sequence[Context]) -> str:
 
 def overlaid(names: Sequence[str], contexts: Sequence[Context]) -> list[LineChart]:
     """The runs' curves in one chart a metric; dashes tell apart what colours cannot."""
-    metrics = [*CURVES]
-    online = next((name for context in contexts if (name := knn_metric(context.metrics))), None)
-    if online is not None:
-        metrics.insert(
-            1, ("kNN accuracy", f"val/{online}", "held-out samples; dotted: the first run's untrained encoder")
-        )
+    loss, *others = CURVES
     charts = []
-    for title, metric, note in metrics:
+    for title, metric, note in (loss, *(_curve(name, contexts[0]) for name in _online(contexts)), *others):
         lines = [
             Line(name, context.metrics[metric], 1 + number % 8, ("", "dash", "dot")[number // 8 % 3])
             for number, (name, context) in enumerate(zip(names, contexts))
@@ -216,7 +219,13 @@ def overlaid(names: Sequence[str], contexts: Sequence[Context]) -> list[LineChar
             continue
         if metric.startswith("val/"):
             start = contexts[0].metrics.get(metric.replace("val/", "untrained/"))
-            lines += [level("untrained", start[-1][1], lines, "dot")] if start else []
-        share, zero = metric.startswith("val/knn"), metric == "batch/std"
-        charts.append(LineChart(title, lines, note, share=share, zero=zero))
+            lines += [level(contexts[0].before, start[-1][1], lines, "dot")] if start else []
+        charts.append(LineChart(title, lines, note, share(metric.removeprefix("val/")), metric == "batch/std"))
     return charts
+
+
+def _curve(metric: str, first: Context) -> tuple[str, str, str]:
+    """Title, full name and note of a metric that the monitors measured on val."""
+    title = "kNN accuracy" if metric.startswith("knn[") else first.words.get(metric, (metric, ""))[0]
+    better = "; lower is better" if smaller_is_better(metric) else ""
+    return title, f"val/{metric}", f"held-out samples{better}; dotted: the first run's encoder {first.before}"
