@@ -179,6 +179,11 @@ def test_bars_are_as_long_as_their_parts_beside_the_longest() -> None:
     assert "width" not in StackedBars("Recall", ["rare"], {"none": [0.0]}).__html__()
 
 
+def test_a_table_without_headings_has_no_row_of_them() -> None:
+    assert "<thead>" not in Table(("", ""), [["seed", "0"]], "Facts").__html__()
+    assert "<thead>" in Table(("", "run"), [["seed", "0"]], "Facts").__html__()
+
+
 def test_lists_mark_what_was_looked_for() -> None:
     cases = [("user 3", "1 of 2 found", [Entry("Fargo")], [Entry("Heat", "had by 9", right=True), Entry("Babe")])]
     html = Lists("had", "is shown", cases, "examples").__html__()

@@ -193,6 +193,13 @@ def test_numbers_of_a_stage_are_told_as_that_stages(tmp_path: Path) -> None:
     assert "a line jumps where the next one begins" in text
 
 
+def test_a_method_without_pairs_is_not_said_to_wait_for_an_epoch(run: Path) -> None:
+    (run / "scores.csv").unlink()
+    assert "This method compares no pairs" in written(run)
+    (run / "run.json").unlink()
+    assert "No score was counted yet" in written(run)
+
+
 def test_nothing_is_said_of_the_speed_of_no_update(run: Path) -> None:
     text = written(changed(run, samples_per_second=0.0, untimed=21))
     assert "<dt>samples per second</dt><dd><b>–</b>" in text

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-from counterpoint.report.section import number, percent
+from counterpoint.report.section import number, number_whole, percent
 from counterpoint.training.scores import BINS, Histogram
 
 MOST_POINTS = 300
@@ -176,11 +176,6 @@ def _figure(chart: LineChart, drawn: Sequence[Line], frame: _Frame, show: Callab
         left=number_whole(frame.left) if frame.right > frame.left else "",
         right=chart.moment(frame.right),
     )
-
-
-def number_whole(value: float) -> str:
-    """A count with thousands apart."""
-    return f"{value:,.0f}".replace(",", "\u202f")
 
 
 def tick_label(tick: float, ticks: Sequence[float]) -> str:

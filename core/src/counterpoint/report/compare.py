@@ -13,10 +13,10 @@ from rich.table import Table as RichTable
 
 from counterpoint.errors import ConfigError, CounterpointError, message
 from counterpoint.evaluation.table import share, smaller_is_better
-from counterpoint.report.charts import Line, LineChart, level, number_whole
+from counterpoint.report.charts import Line, LineChart, level
 from counterpoint.report.context import Context
 from counterpoint.report.page import render, write_page
-from counterpoint.report.section import Grid, Table, measure, number
+from counterpoint.report.section import Grid, Table, measure, number, number_whole
 from counterpoint.report.sections.curves import knn_metric
 from counterpoint.run import Run
 from counterpoint.training.verdict import SHOWN

@@ -17,8 +17,7 @@ from counterpoint.evaluation.table import from_json
 from counterpoint.methods.finetune import first_global
 from counterpoint.methods.registry import FINE_TUNING
 from counterpoint.parts import Dataset
-from counterpoint.report.charts import number_whole
-from counterpoint.report.section import Preview
+from counterpoint.report.section import Preview, number_whole
 from counterpoint.run import Run
 from counterpoint.training._tables import stages_of
 from counterpoint.training.data import mix

@@ -118,7 +118,7 @@ class Table:
     """A table; the first column names the row.
 
     Attributes:
-        head: headings.
+        head: headings; none is shown where all are empty.
         rows: cells; numbers are set right.
         label: what a screen reader calls it.
         marked: numbers of rows that stand out.
@@ -131,6 +131,7 @@ class Table:
 
     def __html__(self) -> str:
         head = Markup("").join(Markup('<th scope="col">{}</th>').format(cell) for cell in self.head)
+        named = Markup("<thead><tr>{}</tr></thead>").format(head) if any(self.head) else Markup("")
         rows = []
         for number, (first, *cells) in enumerate(self.rows):
             name = Markup('<th scope="row">{}</th>').format(first)
@@ -139,8 +140,8 @@ class Table:
             rows.append(Markup("<tr{}>{}{}</tr>").format(kind, name, rest))
         return Markup(
             '<div class="scroll" role="region" aria-label="{label}" tabindex="0"><table>'
-            "<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
-        ).format(label=self.label, head=head, rows=Markup("").join(rows))
+            "{head}<tbody>{rows}</tbody></table></div>"
+        ).format(label=self.label, head=named, rows=Markup("").join(rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +255,7 @@ def number(value: float | None) -> str:
         return "not a number" if math.isnan(value) else f"{'−' if value < 0 else ''}∞"
     size = abs(value)
     if size >= 1000:
-        text = f"{value:,.0f}".replace(",", "\u202f")
+        text = number_whole(value)
     elif size >= 100:
         text = f"{value:.0f}"
     elif size >= 10:
@@ -266,6 +267,11 @@ def number(value: float | None) -> str:
     else:
         text = f"{value:.1e}"
     return text.replace("-", "−")
+
+
+def number_whole(value: float) -> str:
+    """A count with thousands apart."""
+    return f"{value:,.0f}".replace(",", "\u202f")
 
 
 def measure(metric: str, value: float | None) -> str:

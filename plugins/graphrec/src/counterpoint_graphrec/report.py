@@ -27,7 +27,7 @@ from counterpoint.report import (
     StackedBars,
     level,
 )
-from counterpoint.report.charts import number_whole
+from counterpoint.report.section import number_whole
 from counterpoint_graphrec.data.interactions import Interactions
 from counterpoint_graphrec.protocol import Case, K, vectors
 

@@ -10,10 +10,9 @@ from torch.nn import functional as F
 
 from counterpoint.evaluation.baselines import Pca
 from counterpoint.evaluation.knn import knn_search
-from counterpoint.report.charts import number_whole
 from counterpoint.report.context import Context, Missing, labels_of
 from counterpoint.report.maps import MARKS, Dot, EmbeddingMap
-from counterpoint.report.section import Gallery, Mark, Section, Tile
+from counterpoint.report.section import Gallery, Mark, Section, Tile, number_whole
 from counterpoint.training.data import mix
 
 ON_MAP, COMPONENTS, PERPLEXITY, LEAST = 500, 50, 30.0, 12

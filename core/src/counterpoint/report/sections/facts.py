@@ -6,9 +6,8 @@ from typing import Any
 
 import yaml
 
-from counterpoint.report.charts import number_whole
 from counterpoint.report.context import Context, Missing
-from counterpoint.report.section import Code, Folded, HasHtml, Section, Table, measure, number
+from counterpoint.report.section import Code, Folded, HasHtml, Section, Table, measure, number, number_whole
 from counterpoint.training.supervision import objective_in_words
 
 

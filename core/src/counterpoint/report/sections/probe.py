@@ -6,10 +6,9 @@ import numpy as np
 import torch
 
 from counterpoint.evaluation.linear import linear_probe
-from counterpoint.report.charts import number_whole
 from counterpoint.report.context import Context, Missing
 from counterpoint.report.maps import LARGEST_MATRIX, Confusion
-from counterpoint.report.section import Section, percent
+from counterpoint.report.section import Section, number_whole, percent
 from counterpoint.training.evaluate import confusion_counts
 
 TITLE = "What is taken for what"

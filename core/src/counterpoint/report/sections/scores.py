@@ -26,6 +26,8 @@ def scores(context: Context) -> Section:
     """
     found = context.scores
     if not found:
+        if context.finished:
+            raise Missing("This method compares no pairs, so there is no score to count.")
         raise Missing("No score was counted yet: the histograms are written at the end of each epoch.")
     epochs = sorted({one.epoch for one in found})
     count = min(MOST, len(epochs))

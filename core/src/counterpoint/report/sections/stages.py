@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pyarrow.parquet as pq
 
-from counterpoint.report.charts import Line, LineChart, level, number_whole
+from counterpoint.report.charts import Line, LineChart, level
 from counterpoint.report.context import Context, Metrics, Missing
-from counterpoint.report.section import Grid, HasHtml, Section, Table, number, percent
+from counterpoint.report.section import Grid, HasHtml, Section, Table, number, number_whole, percent
 from counterpoint.report.sections.curves import knn_metric
 from counterpoint.training.logs import read_metrics
 from counterpoint.training.stages import CELLS
