@@ -24,6 +24,7 @@ from counterpoint.parts import Dataset
 from counterpoint.report import Context
 from counterpoint.report.context import TASK_WORDS
 from counterpoint.report.page import LARGEST, write_report
+from counterpoint.report.sections.curves import charts
 from counterpoint.report.sections.quality import DotPlot
 from counterpoint.run import Run
 from counterpoint.training import pretrain as training
@@ -127,6 +128,15 @@ def changed(run: Path, **facts: object) -> Path:
     path = run / "run.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **facts}))
     return run
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "mae", "spearman"])
+def test_answers_are_drawn_from_the_start_on(metric: str) -> None:
+    """A fine-tuning that made the first answers worse, and then less so, is not shown as one that helped."""
+    (chart,) = charts({f"untrained/{metric}": [(0, 0.3)], f"val/{metric}": [(5, 0.9), (9, 0.6)]}, before="at the start")
+    held_out, start = chart.lines  # type: ignore[attr-defined]
+    assert held_out.points == [(0, 0.3), (5, 0.9), (9, 0.6)]
+    assert (start.name, start.points) == ("at the start", [(0, 0.3), (9, 0.3)])
 
 
 def test_the_marks_have_a_scale(run: Path) -> None:
@@ -280,6 +290,7 @@ def test_a_section_that_is_too_large_is_left_out(run: Path, monkeypatch: pytest.
 def test_a_run_without_labels(tmp_path: Path) -> None:
     text = written(small(tmp_path / "run", dataset={"count": 120, "labelled": False}))
     assert "This needs labels, and the data has none. Training needs none either." in text
+    assert "and the raw input beside it" in text and "linear probe" not in text
     assert "Map of the embeddings" in text
     assert "kNN accuracy" not in text
 

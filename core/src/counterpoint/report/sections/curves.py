@@ -41,9 +41,7 @@ def charts(
     """
     made = [
         _chart(metrics, "Loss", [("loss", "train/loss")], "lower is better", ends=[("chance", "train/chance")]),
-        _answers(metrics, classes),
-        _chart(metrics, "Mean absolute error", [("held out", "val/mae")], "on held-out samples: lower is better"),
-        _chart(metrics, "Rank correlation", [("held out", "val/spearman")], "on held-out samples: higher is better"),
+        *_answers(metrics, classes, before),
         _knn(metrics, classes, labelled),
         _chart(
             metrics,
@@ -82,13 +80,24 @@ def knn_metric(metrics: Metrics) -> str | None:
     return next((name.partition("/")[2] for name in metrics if name.startswith("val/knn[")), None)
 
 
-def _answers(metrics: Metrics, classes: int | None) -> LineChart | None:
-    """The accuracy of a fine-tuned head."""
-    if not metrics.get("val/accuracy"):
-        return None
-    lines = [Line("held out", [*metrics.get("untrained/accuracy", []), *metrics["val/accuracy"]])]
-    lines += [level("chance", 1 / classes, lines)] if classes else []
-    return LineChart("Accuracy", lines, "of the head's answers on held-out samples", share=True)
+_ANSWERS = {
+    "accuracy": ("Accuracy", "of the head's answers on held-out samples"),
+    "mae": ("Mean absolute error", "on held-out samples: lower is better"),
+    "spearman": ("Rank correlation", "on held-out samples: higher is better"),
+}
+
+
+def _answers(metrics: Metrics, classes: int | None, before: str) -> list[LineChart]:
+    """How well a fine-tuned head answers, from the start on: what was worse after it than before must be seen."""
+    charts = []
+    for metric, (title, note) in _ANSWERS.items():
+        looks, start = metrics.get(f"val/{metric}"), metrics.get(f"untrained/{metric}", [])
+        if looks:
+            lines = [Line("held out", [*start, *looks])]
+            lines += [level(before, start[-1][1], lines, "dot")] if start else []
+            lines += [level("chance", 1 / classes, lines)] if classes and metric == "accuracy" else []
+            charts.append(LineChart(title, lines, note, share=metric == "accuracy"))
+    return charts
 
 
 def _knn(metrics: Metrics, classes: int | None, labelled: bool | None) -> LineChart | None:

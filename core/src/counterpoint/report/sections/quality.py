@@ -65,11 +65,11 @@ def quality(context: Context) -> Section:
 
 def _online(context: Context) -> Section:
     """Before `counterpoint evaluate`: what the monitor measured."""
-    beside = "a probe on the frozen encoder" if context.task else "the linear probe, few labels, search, the raw input"
-    if context.words and not context.task:
-        beside = "what needs no training"
-    todo: list[str | HasHtml] = [f"For the test split, and {beside} beside it, run:", Code(context.command("evaluate"))]
     knn = knn_metric(context.metrics)
+    todo: list[str | HasHtml] = [
+        f"For the test split, and {_beside(context, knn)} beside it, run:",
+        Code(context.command("evaluate")),
+    ]
     wanted = [*context.words, *([knn] if knn else [])]
     names = [name for name in wanted if f"val/{name}" in context.metrics]
     if not names:
@@ -83,6 +83,15 @@ def _online(context: Context) -> Section:
     # what a protocol measures has levels of its own, which only its floors know
     plot = DotPlot(rows if context.words else with_chance(rows, context.classes), context.words)
     return Section("How good is it?", _looked(context), [plot, *todo])
+
+
+def _beside(context: Context, knn: str | None) -> str:
+    """What `counterpoint evaluate` will set beside the encoder: without labels there are no probes."""
+    if context.task:
+        return "a probe on the frozen encoder"
+    if context.words:
+        return "what needs no training"
+    return "the raw input" if knn is None else "the linear probe, few labels, search, the raw input"
 
 
 def _looked(context: Context) -> str:
