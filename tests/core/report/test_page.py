@@ -323,6 +323,8 @@ def test_an_unfinished_run_says_how_to_go_on(run: Path) -> None:
     shutil.rmtree(run / "encoder")
     text = written(run)
     assert f"counterpoint pretrain --resume {run}" in text
+    assert "counterpoint evaluate" not in text, "which would refuse it"
+    assert "finish the run first" in text
     assert "This needs the trained encoder, which is written when the run is finished." in text
     assert "Loss" in text
 
@@ -381,8 +383,8 @@ def test_a_batch_that_stopped_a_run_is_told_until_training_went_past_it(run: Pat
     (run / "run.json").unlink()
     last = Context(Run(run)).updates
     for step, told in ((last, True), (last - 1, False)):
-        (run / "non-finite.json").write_text(json.dumps({"step": step, "reason": "the loss is nan."}))
-        assert ("It was stopped: the loss is nan." in written(run)) is told
+        (run / "non-finite.json").write_text(json.dumps({"step": step, "reason": "the loss is nan"}))
+        assert ("It was stopped: the loss is nan. To go on" in written(run)) is told
 
 
 def test_a_name_that_is_all_there_is_to_see_stands_once(tmp_path: Path) -> None:

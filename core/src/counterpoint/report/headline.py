@@ -68,7 +68,7 @@ def headline(context: Context) -> Headline:
 
 
 def _unfinished(context: Context) -> str:
-    stopped = f"It was stopped: {context.stopped_by} " if context.stopped_by else ""
+    stopped = f"It was stopped: {context.stopped_by.rstrip('.')}. " if context.stopped_by else ""
     return (
         f"This run is not finished: {context.updates} updates so far. {stopped}"
         f"To go on: {resume_command(context.run.path)}"

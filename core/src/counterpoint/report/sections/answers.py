@@ -18,7 +18,8 @@ def answers(context: Context) -> Section:
     measured = context.measured
     pairs = [(float(true), float(told)) for true, told in measured.get("pairs", [])]
     if not pairs:
-        raise Missing(f"This needs a measurement: {context.command('evaluate')}")
+        todo = context.command("evaluate") if context.finished else "finish the run first."
+        raise Missing(f"This needs a measurement: {todo}")
     found = measured["metrics"]["learnt"]
     lead = (
         f"Samples of the {measured['split']} split. The typical error is {number(found['gmae'])} (geometric mean), the "

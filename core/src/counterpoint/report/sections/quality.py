@@ -66,10 +66,10 @@ def quality(context: Context) -> Section:
 def _online(context: Context) -> Section:
     """Before `counterpoint evaluate`: what the monitor measured."""
     knn = knn_metric(context.metrics)
-    todo: list[str | HasHtml] = [
-        f"For the test split, and {_beside(context, knn)} beside it, run:",
-        Code(context.command("evaluate")),
-    ]
+    what = f"For the test split, and {_beside(context, knn)} beside it"
+    todo: list[str | HasHtml] = [f"{what}, finish the run first."]
+    if context.finished:
+        todo = [f"{what}, run:", Code(context.command("evaluate"))]
     wanted = [*context.words, *([knn] if knn else [])]
     names = [name for name in wanted if f"val/{name}" in context.metrics]
     if not names:

@@ -33,7 +33,7 @@ def spaces(context: Context) -> Section | None:
         parts.append(ProbePlot(about, rows["learnt"]))
         told = ", ".join(f"{name} {number(found['delta_tot'])}" for name, found in rows.items() if "delta_tot" in found)
         parts.append(f"Distance from the ideal, over all of them (0 is perfect): {told}.")
-    else:
+    elif context.finished:
         parts += ["For the probes of both spaces, run:", Code(context.command("evaluate"))]
     if norms is not None:
         parts.append(Grid([norms]))
