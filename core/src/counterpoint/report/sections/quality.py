@@ -163,11 +163,16 @@ class DotPlot:
         )
         best = max((v for row, v in known.items() if row != "learnt"), default=None)
         beside = f"best other {measure(metric, best)}" if best is not None else ""
-        return Markup(
-            '<div class="metric"><div class="what"><b>{}</b><span>{}</span></div>'
-            '<div class="track" role="img" tabindex="0" aria-label="{}: {}" data-tip="{}">{}</div>'
-            '<div class="value"><b>{}</b><span>{}</span></div></div>'
-        ).format(name, about, name, told, told, marks, measure(metric, known.get("learnt")), beside)
+        return marked_line(name, about, told, marks, measure(metric, known.get("learnt")), beside)
+
+
+def marked_line(name: str, about: str, told: str, marks: Markup, value: str, beside: str) -> Markup:
+    """One line of a plot of marks: what it is, the marks (in words ``told``), the value and what it is held against."""
+    return Markup(
+        '<div class="metric"><div class="what"><b>{name}</b><span>{about}</span></div>'
+        '<div class="track" role="img" tabindex="0" aria-label="{name}: {told}" data-tip="{told}">{marks}</div>'
+        '<div class="value"><b>{value}</b><span>{beside}</span></div></div>'
+    ).format(name=name, about=about, told=told, marks=marks, value=value, beside=beside)
 
 
 def chosen(metrics: Sequence[str]) -> list[str]:

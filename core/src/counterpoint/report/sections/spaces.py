@@ -11,6 +11,7 @@ from markupsafe import Markup
 from counterpoint.report.charts import Line, LineChart
 from counterpoint.report.context import Context
 from counterpoint.report.section import Code, Grid, HasHtml, Section, number, percent
+from counterpoint.report.sections.quality import marked_line
 
 SPACES = ("common", "salient")
 NORMS = ("target", "background")
@@ -73,11 +74,8 @@ class ProbePlot:
         value, chance = self.values[f"probe[{factor},{space}]"], float(self.about[factor]["chance"])
         at_home = self.about[factor]["home"] == space
         wanted = "should be found" if at_home else "should be at chance"
-        told = f"{factor} from the {space} space {percent(value)}, chance {percent(chance)}: {wanted}"
+        told = f"from the {space} space {percent(value)}, chance {percent(chance)}: {wanted}"
         mark = Markup('<i class="mark {}" style="left:{:.2f}%"></i>')
         marks = mark.format("bar", 100 * chance) + mark.format("learnt" if at_home else "ring", 100 * value)
-        return Markup(
-            '<div class="metric"><div class="what"><b>{}</b><span>from the {} space: {}</span></div>'
-            '<div class="track" role="img" tabindex="0" aria-label="{}" data-tip="{}">{}</div>'
-            '<div class="value"><b>{}</b><span>chance {}</span></div></div>'
-        ).format(factor, space, wanted, told, told, marks, percent(value), percent(chance))
+        about = f"from the {space} space: {wanted}"
+        return marked_line(factor, about, told, marks, percent(value), f"chance {percent(chance)}")
