@@ -5,11 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from markupsafe import Markup
 from rich.console import Console
 
 import eviltoy
 from browser import open_page
+from counterpoint.report.charts import Line, LineChart, level
 from counterpoint.report.compare import compare_runs
+from counterpoint.report.headline import Headline
+from counterpoint.report.page import Written, render
+from counterpoint.training.verdict import STARTED
 
 pytestmark = pytest.mark.browser
 
@@ -131,6 +136,23 @@ def test_a_finger_is_told_what_it_touches_until_it_touches_something_else(whole:
         page.touchscreen.tap(5, 400)
         assert tip.is_hidden()
         assert opened.errors == []
+
+
+def test_the_words_at_a_lines_end_are_whole_on_a_phone(tmp_path: Path) -> None:
+    line = Line("held out", [(0, 1.0), (9, 3.0)])
+    chart = LineChart("Accuracy", [line, level(STARTED, 1.0, [line])])
+    (tmp_path / "page.html").write_text(render("report.html.jinja", **page_of(chart)), encoding="utf-8")
+    with open_page(tmp_path / "page.html", width=390, height=844) as opened:
+        ends = opened.page.locator(".end")
+        assert ends.count() == 2
+        assert ends.evaluate_all("all => all.filter(one => one.scrollWidth > one.clientWidth).length") == 0
+
+
+def page_of(part: LineChart) -> dict[str, object]:
+    """What the report's template takes, for a page of one part."""
+    top = Headline("open", "A page", "", "", [], "")
+    sections = [Written("one", "One", body=[Markup(part.__html__())])]
+    return {"sections": sections, "top": top, "run": "run", "config": {"recipe": "toy/simclr"}, "sources": "digits"}
 
 
 def test_evil_names_are_still_there_as_text(whole: Path) -> None:

@@ -184,6 +184,15 @@ def test_a_table_without_headings_has_no_row_of_them() -> None:
     assert "<thead>" in Table(("", "run"), [["seed", "0"]], "Facts").__html__()
 
 
+@pytest.mark.parametrize(
+    ("caption", "shown"),
+    [("/data/photos/holidays/12.png", "12.png"), ("train/000208", "train/000208"), ("either that / or this one", None)],
+)
+def test_of_a_long_path_the_end_is_shown(caption: str, shown: str | None) -> None:
+    html = Tile("text", caption).__html__()
+    assert f'<span title="{caption}">{shown or caption}</span>' in html
+
+
 def test_lists_mark_what_was_looked_for() -> None:
     cases = [("user 3", "1 of 2 found", [Entry("Fargo")], [Entry("Heat", "had by 9", right=True), Entry("Babe")])]
     html = Lists("had", "is shown", cases, "examples").__html__()

@@ -15,6 +15,10 @@ from counterpoint.evaluation.table import NONE, share
 Mark = Literal["", "query", "same", "other"]
 
 
+ROOM = 16
+"""Characters of a caption below a tile."""
+
+
 class HasHtml(Protocol):
     """Anything that renders itself; ``markupsafe`` and the page's template know the protocol."""
 
@@ -81,9 +85,22 @@ class Tile:
         else:
             shown = Markup('<span class="text">{}</span>').format(self.preview)
         return Markup(
-            '<figure class="tile {mark}"><div>{shown}</div><figcaption><span title="{caption}">{sign}{caption}</span>'
+            '<figure class="tile {mark}"><div>{shown}</div><figcaption><span title="{caption}">{sign}{short}</span>'
             "<small>{note}</small></figcaption></figure>"
-        ).format(mark=self.mark, shown=shown, sign=_SIGNS[self.mark], caption=self.caption, note=self.note)
+        ).format(
+            mark=self.mark,
+            shown=shown,
+            sign=_SIGNS[self.mark],
+            caption=self.caption,
+            short=_end_of_path(self.caption),
+            note=self.note,
+        )
+
+
+def _end_of_path(caption: str) -> str:
+    """The file's name of a long path: below a tile there is room for its folders or for what tells it from others."""
+    is_path = len(caption) > ROOM and "/" in caption.strip("/") and not any(map(str.isspace, caption))
+    return caption.rstrip("/").rpartition("/")[2] if is_path else caption
 
 
 _SIGNS: dict[Mark, str | Markup] = {
