@@ -11,12 +11,13 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+import pytest
 import uvicorn
 
 START = 60  # seconds that a busy machine may take
@@ -36,6 +37,43 @@ def serving(app: Any) -> Iterator[str]:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
         server.should_exit = True
         thread.join(10)
+
+
+class Held:
+    """The next call of a method waits: a slow answer, during which a test can do something else.
+
+    ::
+
+        with Held(monkeypatch, Searches, "like") as held:
+            page.click("#more")
+            held.wait()
+            ...  # while the page waits
+
+    Calls that come meanwhile are not held. The call goes on when the block ends.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> None:
+        self._began, self._ends = threading.Event(), threading.Event()
+        monkeypatch.setattr(owner, name, self._holding(getattr(owner, name)))
+
+    def _holding(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            if not self._began.is_set():
+                self._began.set()
+                assert self._ends.wait(START)
+            return method(*args, **options)
+
+        return call
+
+    def wait(self) -> None:
+        """Until the call is there."""
+        assert self._began.wait(START)
+
+    def __enter__(self) -> Held:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.set()
 
 
 def status(address: str, **headers: str) -> int:

@@ -6,16 +6,48 @@ import os
 import socket
 import threading
 import webbrowser
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 from counterpoint.errors import ConfigError, message
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
-# What every event of a page takes. No queue: a click that joins while the queue's stream closes is never answered.
-DIRECT: dict[str, Any] = {"queue": False, "api_visibility": "private"}
+# What every event of a page takes. No queue: a click that joins while the queue's stream closes is never answered. And
+# "multiple": Gradio would drop a click that comes while the answer to another is on its way; see `Visitor`.
+DIRECT: dict[str, Any] = {"queue": False, "trigger_mode": "multiple", "api_visibility": "private"}
+# What changes while somebody types or moves a slider: one question at a time, and in the end the last one.
+LAST: dict[str, Any] = {**DIRECT, "trigger_mode": "always_last"}
+
+T = TypeVar("T")
+_CHANGING = threading.Lock()  # one for all visitors: Gradio copies a visitor's state, and a lock cannot be copied
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported, which is after this
+
+
+class Visitor(Generic[T]):
+    """What one visitor of a page has come to, by questions that may overlap: the newest one's answer is what stays.
+
+    It lies in a ``gr.State`` that no event returns, since a late answer would bring an old state back.
+
+    Args:
+        now: where every visitor begins.
+    """
+
+    def __init__(self, now: T) -> None:
+        self.now = now
+        self._newest: object = None
+
+    def ask(self) -> Callable[[], bool]:
+        """Begin a question; the function says whether nothing was asked since."""
+        question = self._newest = object()
+        return lambda: self._newest is question
+
+    def change(self, how: Callable[[T], T]) -> T:
+        """Change where the visitor is, one change after the other; where that is then."""
+        with _CHANGING:
+            self.now = how(self.now)
+            return self.now
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -20,9 +20,9 @@ from counterpoint import apps
 from counterpoint.errors import ConfigError, DataError
 from counterpoint_apps.image_search.encoder import open_index
 from counterpoint_apps.image_search.page import build
-from counterpoint_apps.pictures.searches import PER_PAGE
+from counterpoint_apps.pictures.searches import PER_PAGE, Searches
 from counterpoint_apps.pictures.serve import build_app
-from serving import serving, status
+from serving import Held, serving, status
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -144,6 +144,40 @@ def test_the_page_by_use(served: str, photos: Path, tmp_path: Path) -> None:
         chooser.wait_for(state="attached")
         chooser.set_input_files(tmp_path / "big.jpg")
         page.get_by_text("exceed the maximum allowed size of 1.0 Mb").wait_for(timeout=30_000)
+
+
+@pytest.mark.browser
+def test_the_slider_holds_for_an_answer_that_comes_later(
+    served: str, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The slider is moved while an answer is awaited; then it is given a number that is none of its, and none."""
+    with open_page(served) as opened:
+        page = opened.page
+        page.set_default_timeout(30_000)
+        page.locator("#picture input[type=file]").wait_for(state="attached")
+        page.locator("#picture input[type=file]").set_input_files(photos / "red" / "0.png")
+        page.wait_for_selector(".tile")
+        number = page.locator("#least input[type=number]")
+
+        def move(to: str) -> None:
+            number.fill(to)
+            number.press("Enter")
+
+        with Held(monkeypatch, Searches, "like") as held:
+            page.locator(".tile button").nth(1).click()
+            held.wait()
+            move("0.99")
+            page.wait_for_function("!document.querySelector('#place').innerText.includes('of 61')")
+        page.locator(".about strong", has_text=".png").wait_for()
+        assert all(float(text) >= 0.985 for text in page.locator(".tile .score").all_inner_texts())
+        move("7")
+        page.locator(".alert", has_text="Similarity from: found 7; allowed: a number from 0 to 1").wait_for()
+        with page.expect_response("**/predict*"):
+            move("")
+        move("0")
+        page.wait_for_function("document.querySelector('#place').innerText.includes('of 61')")
+        assert page.locator(".alert").count() == 0
+        assert opened.errors == []
 
 
 @pytest.mark.browser

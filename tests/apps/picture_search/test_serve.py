@@ -15,10 +15,10 @@ from browser import open_page
 from counterpoint import apps
 from counterpoint.errors import DataError
 from counterpoint_apps.picture_search.page import build
-from counterpoint_apps.picture_search.searches import open_index
+from counterpoint_apps.picture_search.searches import WordSearches, open_index
 from counterpoint_apps.pictures.searches import PER_PAGE
 from counterpoint_apps.pictures.serve import build_app
-from serving import serving, status
+from serving import Held, serving, status
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -89,6 +89,9 @@ def test_the_page_by_use(served: str, catalogue: Path, tmp_path: Path) -> None:
         search("red")
         page.locator(".about strong", has_text="red").wait_for(timeout=WAIT)
         assert page.locator(".chosen").count() == 1 and captions() != alone
+        for number in ("", "0.5"):  # somebody empties it, to type another
+            with page.expect_response("**/predict*", timeout=WAIT):
+                page.locator("#weight input[type=number]").fill(number)
         page.locator(".chosen button").click()
         page.locator(".chosen").wait_for(state="detached", timeout=WAIT)
 
@@ -114,6 +117,26 @@ def test_the_page_by_use(served: str, catalogue: Path, tmp_path: Path) -> None:
         assert opened.errors == []
         assert opened.left == [], "nothing is fetched from elsewhere"
         assert opened.overflow == 0
+
+
+@pytest.mark.browser
+def test_of_questions_that_overlap_the_newest_is_answered(served: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_page(served) as opened:
+        page = opened.page
+        page.set_default_timeout(WAIT)
+        page.wait_for_selector(".tile")
+        second = page.locator(".chip").nth(1).inner_text()
+        with page.expect_response("**/predict*"), Held(monkeypatch, WordSearches, "ask") as held:
+            page.locator(".chip").nth(0).click()
+            held.wait()
+            with page.expect_response("**/predict*"):
+                page.locator(".chip").nth(1).click()
+            page.locator(".about strong", has_text=second).wait_for()
+        page.locator("#next").click()
+        page.wait_for_function("document.querySelector('#place').innerText.includes('25–48')")
+        assert page.locator(".about strong").inner_text() == f"“{second}”"
+        assert page.locator("#words textarea, #words input").first.input_value() == second
+        assert opened.errors == []
 
 
 @pytest.mark.browser

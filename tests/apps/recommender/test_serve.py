@@ -18,7 +18,7 @@ from counterpoint_apps.recommender.page import _listed, _map, _searched, _shown
 from counterpoint_apps.recommender.serve import build_app
 from counterpoint_apps.recommender.visit import Visit, acted
 from counterpoint_graphrec.tasks import Recommender
-from serving import serving, status
+from serving import Held, serving, status
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -84,9 +84,33 @@ def test_the_page_by_use(served: str) -> None:
         page.locator("#user input, #user textarea").fill("nobody")
         page.locator("#user input, #user textarea").press("Enter")
         page.locator("#chosen .alert", has_text="user: found 'nobody'").wait_for()
+        assert "User reader 0" in page.locator("#chosen .chip").inner_text(), "it holds still, and can be left"
         assert opened.errors == []
         assert opened.left == [], "nothing is fetched from elsewhere"
         assert opened.overflow == 0
+
+
+@pytest.mark.browser
+def test_no_pick_is_lost_while_an_answer_takes_long(served: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two picks and a search while the first pick's answer is awaited: all three hold."""
+    with open_page(served) as opened:
+        page = opened.page
+        page.set_default_timeout(LONG)
+        page.wait_for_selector("#map svg .hit")
+        titles = page.locator("#listed .title b").all_inner_texts()
+        search = page.locator("#search input, #search textarea")
+        with page.expect_response("**/predict*"), Held(monkeypatch, Recommender, "recommend_for") as held:
+            page.locator("#listed .listed button").nth(0).click()
+            held.wait()
+            page.locator("#listed .listed button").nth(1).click()
+            page.wait_for_function("document.querySelectorAll('#chosen .chip').length === 2")
+            search.fill("gard")
+            page.locator("#found button").first.wait_for()
+        page.locator("#chosen .chip").nth(0).click()
+        page.wait_for_function("document.querySelectorAll('#chosen .chip').length === 1")
+        assert titles[1] in page.locator("#chosen .chip").inner_text()
+        assert search.input_value() == "gard" and page.locator("#found button").count() == 8
+        assert opened.errors == []
 
 
 @pytest.mark.browser
@@ -107,11 +131,11 @@ def test_another_sites_name_for_this_machine_gets_nothing(served: str) -> None:
 def test_titles_are_text_wherever_they_stand(recommender: Recommender, run: Path) -> None:
     visit = Visit().pick(0)
     shown = _shown(recommender, visit)
-    texts = [*shown[1:4], _searched(recommender)("odd"), _searched(recommender)("<b>no"), _map_of(recommender, run)]
+    texts = [*shown, _searched(recommender)("odd"), _searched(recommender)("<b>no"), _map_of(recommender, run)]
     texts.append(_listed(recommender.popular(40)))
     for text in texts:
         assert "<b>one" not in text and "<b>no" not in text
-    assert "&lt;b&gt;one&lt;/b&gt;" in shown[1]
+    assert "&lt;b&gt;one&lt;/b&gt;" in shown[0]
 
 
 def _map_of(recommender: Recommender, run: Path) -> str:

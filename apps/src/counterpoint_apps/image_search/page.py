@@ -9,10 +9,21 @@ from typing import Any
 
 import gradio as gr
 
-from counterpoint.errors import CounterpointError
+from counterpoint.errors import ConfigError, message
 from counterpoint_apps import web
 from counterpoint_apps.image_search.encoder import ImageEncoder
-from counterpoint_apps.pictures.page import Shown, blank, grid, head, refused, shown, upload_box, uploaded
+from counterpoint_apps.pictures.page import (
+    Shown,
+    Visitor,
+    answered,
+    blank,
+    grid,
+    head,
+    refused,
+    shown,
+    upload_box,
+    uploaded,
+)
 from counterpoint_apps.pictures.searches import Found, Searches
 
 HINT = '<p class="hint">Drop, paste or choose a picture. The most similar ones of the index appear here.</p>'
@@ -21,7 +32,7 @@ HINT = '<p class="hint">Drop, paste or choose a picture. The most similar ones o
 def build(searches: Searches[ImageEncoder]) -> Any:
     """The page as Gradio blocks."""
     with gr.Blocks(title="Image search", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)) as blocks:
-        state = gr.State(Found())
+        state = gr.State(web.Visitor(Found(least=0.0)))
         head("Image search", searches.index.how())
         with gr.Row(elem_classes="search"):
             with gr.Column(scale=1, min_width=260, elem_classes="side"):
@@ -31,37 +42,35 @@ def build(searches: Searches[ImageEncoder]) -> Any:
             with gr.Column(scale=4, min_width=320):
                 parts = grid(state, status, HINT, show)
         quiet: dict[str, Any] = {"show_progress": "minimal", **web.DIRECT}
-        picture.upload(_upload(searches), [picture, least], [*parts, picture], preprocess=False, **quiet)
-        parts[1].select(_like(searches), [least], parts, **quiet)
-        hidden: dict[str, Any] = {"show_progress": "hidden", **web.DIRECT}
-        least.change(_filtered, [state, least], parts, trigger_mode="always_last", **hidden)
+        picture.upload(_upload(searches), [state, picture], [*parts, picture], preprocess=False, **quiet)
+        parts[0].select(_like(searches), [state], parts, **quiet)
+        least.change(_filtered, [state, least], parts, preprocess=False, show_progress="hidden", **web.LAST)
     return blocks
 
 
 def _upload(searches: Searches[ImageEncoder]) -> Callable[..., Any]:
-    def upload(payload: Any, least: float) -> Any:
-        try:
-            found = searches.upload(uploaded(payload))
-            return *show(replace(found, least=least)), gr.skip()
-        except CounterpointError as error:
-            # The browser must not go on trying to show what we refused.
-            return *refused(error), gr.update(value=None)
+    def upload(visitor: Visitor, payload: Any) -> Any:
+        # The browser must not go on trying to show what we refused.
+        emptied = gr.update(value=None)
+        return answered(visitor, lambda: searches.upload(uploaded(payload)), show, [gr.skip()], [emptied])
 
     return upload
 
 
 def _like(searches: Searches[ImageEncoder]) -> Callable[..., Any]:
-    def like(least: float, event: gr.EventData) -> Any:
-        try:
-            return show(replace(searches.like(str(event.key)), least=least))
-        except CounterpointError as error:
-            return refused(error)
+    def like(visitor: Visitor, event: gr.EventData) -> Any:
+        return answered(visitor, lambda: searches.like(str(event.key)), show)
 
     return like
 
 
-def _filtered(found: Found, least: float) -> Shown:
-    return show(replace(found, least=least, page=0))
+def _filtered(visitor: Visitor, least: float | None) -> Any:
+    """The slider was moved, or its number typed: Gradio lets any pass, and none while somebody types."""
+    if least is None:
+        return gr.skip()
+    if not 0 <= least <= 1:
+        return refused(ConfigError(message("Similarity from", least, "a number from 0 to 1")))
+    return show(visitor.change(lambda found: replace(found, least=float(least), page=0)))
 
 
 def show(found: Found) -> Shown:

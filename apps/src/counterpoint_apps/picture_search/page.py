@@ -9,18 +9,19 @@ from typing import Any
 
 import gradio as gr
 
-from counterpoint.errors import CounterpointError
 from counterpoint_apps import web
 from counterpoint_apps.picture_search.searches import WordSearches
-from counterpoint_apps.pictures.page import Shown, grid, head, refused, shown, upload_box, uploaded
+from counterpoint_apps.pictures.page import Shown, Visitor, answered, grid, head, shown, upload_box, uploaded
 from counterpoint_apps.pictures.routes import address
 from counterpoint_apps.pictures.searches import Found
 
 PLACEHOLDER = "What should the pictures show?"
+WEIGHT = 0.5
+LEFT = [gr.skip(), gr.skip()]  # the words and the picture, as they are
 
 
 class Page:
-    """The page of one index; every visitor has a `Found` of their own.
+    """The page of one index; every visitor has a `Visitor` of their own.
 
     Args:
         searches: in the index.
@@ -35,7 +36,7 @@ class Page:
         """The page as Gradio blocks."""
         options: dict[str, Any] = {"analytics_enabled": False, "fill_width": True, "delete_cache": (3600, 3600)}
         with gr.Blocks(title="Picture search", **options) as blocks:
-            state = gr.State(self.some)
+            state = gr.State(web.Visitor(self.some))
             head("Picture search", self.searches.index.how())
             with gr.Row(elem_classes="ask"):
                 words = gr.Textbox(
@@ -45,65 +46,57 @@ class Page:
             with gr.Row(elem_classes="search"):
                 with gr.Column(scale=1, min_width=260, elem_classes="side"):
                     picture = upload_box(200)
-                    weight = gr.Slider(0, 1, 0.5, step=0.05, label="Words’ weight", elem_id="weight", buttons=[])
+                    weight = gr.Slider(0, 1, WEIGHT, step=0.05, label="Words’ weight", elem_id="weight", buttons=[])
                     status = gr.HTML("", elem_id="status")
                 with gr.Column(scale=4, min_width=320):
-                    parts = grid(state, status, self.show(self.some)[1], self.show)
-            self._wire(words, go, picture, weight, parts)
+                    parts = grid(state, status, self.show(self.some)[0], self.show)
+            self._wire(words, go, picture, weight, state, parts)
         return blocks
 
-    def _wire(self, words: Any, go: Any, picture: Any, weight: Any, parts: Sequence[Any]) -> None:
-        given, all_parts = [words, picture, weight, parts[0]], [*parts, words, picture]
-        quiet: dict[str, Any] = {"show_progress": "minimal", "preprocess": False, **web.DIRECT}
+    def _wire(self, words: Any, go: Any, picture: Any, weight: Any, state: Any, parts: Sequence[Any]) -> None:
+        given, all_parts = [words, picture, weight, state], [*parts, words, picture]
+        quiet: dict[str, Any] = {"show_progress": "minimal", "preprocess": False}
         for event in (words.submit, go.click):
-            event(self.asked, given, all_parts, **quiet)
+            event(self.asked, given, all_parts, **quiet, **web.DIRECT)
         for event in (picture.upload, picture.clear):  # not `change`: what we empty ourselves is no question
-            event(self.given, given, all_parts, **quiet)
-        weight.change(self.weighed, given, all_parts, trigger_mode="always_last", **quiet)
-        parts[1].select(self.clicked, given, all_parts, **quiet)
+            event(self.given, given, all_parts, **quiet, **web.DIRECT)
+        weight.change(self.weighed, given, all_parts, **quiet, **web.LAST)
+        parts[0].select(self.clicked, given, all_parts, **quiet, **web.DIRECT)
 
-    def asked(self, words: str, payload: Any, weight: float, found: Found) -> Any:
+    def asked(self, words: str, payload: Any, weight: float | None, visitor: Visitor) -> Any:
         """Search for what is there: words, an upload or the chosen picture, or both."""
-        try:
-            return *self.show(self._found(words, payload, weight, found.key)), gr.skip(), gr.skip()
-        except CounterpointError as error:
-            return *refused(error), gr.skip(), gr.skip()
+        key = visitor.now.key
+        return answered(visitor, lambda: self._found(words, payload, weight, key), self.show, LEFT, LEFT)
 
-    def given(self, words: str, payload: Any, weight: float, found: Found) -> Any:
+    def given(self, words: str, payload: Any, weight: float | None, visitor: Visitor) -> Any:
         """A picture was uploaded, or taken away; an upload takes the place of a picture that was chosen."""
-        if payload is None and found.key:
-            return [gr.skip()] * 8
-        try:
-            return *self.show(self._found(words, payload, weight, "")), gr.skip(), gr.skip()
-        except CounterpointError as error:
-            # The browser must not go on trying to show what we refused.
-            return *refused(error), gr.skip(), gr.update(value=None)
+        if payload is None and visitor.now.key:
+            return gr.skip()
+        # The browser must not go on trying to show what we refused.
+        emptied = [gr.skip(), gr.update(value=None)]
+        return answered(visitor, lambda: self._found(words, payload, weight, ""), self.show, LEFT, emptied)
 
-    def weighed(self, words: str, payload: Any, weight: float, found: Found) -> Any:
-        """The slider was moved; it says nothing where there is only one of both."""
-        both = words.strip() and (payload is not None or found.key)
-        return self.asked(words, payload, weight, found) if both else [gr.skip()] * 8
+    def weighed(self, words: str, payload: Any, weight: float | None, visitor: Visitor) -> Any:
+        """The slider was moved; it says nothing where there is only one of both, or while its number is typed."""
+        both = words.strip() and (payload is not None or visitor.now.key)
+        return self.asked(words, payload, weight, visitor) if both and weight is not None else gr.skip()
 
-    def clicked(self, words: str, payload: Any, weight: float, found: Found, event: gr.EventData) -> Any:
+    def clicked(self, words: str, payload: Any, weight: float | None, visitor: Visitor, event: gr.EventData) -> Any:
         """An idea, *More like this*, or the cross beside the chosen picture."""
-        try:
-            if getattr(event, "words", None):
-                found = self._found(str(event.words), None, weight, "")
-                return *self.show(found), str(event.words), gr.update(value=None)
-            if getattr(event, "key", None):
-                near = self._found("", None, weight, str(event.key))
-                return *self.show(near), "", gr.update(value=None)
-            return *self.show(self._found(words, payload, weight, "")), gr.skip(), gr.skip()
-        except CounterpointError as error:
-            return *refused(error), gr.skip(), gr.skip()
+        idea, key, beside = str(getattr(event, "words", "")), str(getattr(event, "key", "")), LEFT
+        if idea or key:
+            words, payload, beside = idea, None, [idea, gr.update(value=None)]
+        return answered(
+            visitor, lambda: self._found(words, payload, weight, "" if idea else key), self.show, beside, LEFT
+        )
 
-    def _found(self, words: str, payload: Any, weight: float, key: str) -> Found:
+    def _found(self, words: str, payload: Any, weight: float | None, key: str) -> Found:
         words = words.strip()
         file: Path | None = None if payload is None else uploaded(payload)
         if not (words or file or key):
             return self.some
         image = self.searches.of_file(file) if file else self.searches.of_key(key) if key else None
-        return self.searches.ask(words, image, float(weight), "" if file else key)
+        return self.searches.ask(words, image, WEIGHT if weight is None else float(weight), "" if file else key)
 
     def show(self, found: Found) -> Shown:
         """What the page shows of a search."""

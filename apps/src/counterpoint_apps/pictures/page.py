@@ -5,7 +5,7 @@ Nothing of it is fetched from elsewhere, and every name and caption is escaped: 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -50,8 +50,9 @@ document.addEventListener('paste', (event) => {
 </script>
 """  # Gradio itself pastes by a button only, and people press Ctrl+V
 
-Shown = tuple[Found, str, str, str, Any, Any]  # state, grid, status, place, previous, next
+Shown = tuple[str, str, str, Any, Any]  # grid, status, place, previous, next
 Show = Callable[[Found], Shown]
+Visitor = web.Visitor[Found]
 
 
 def head(title: str, how: str) -> None:
@@ -86,13 +87,13 @@ def grid(state: Any, status: Any, first: str, show: Show) -> list[Any]:
     """The tiles and their pager, below one another.
 
     Args:
-        state: holds a `Found`.
+        state: holds a `Visitor`.
         status: where errors are told.
         first: HTML that is there before any search.
         show: what is shown of a `Found`.
 
     Returns:
-        The components of a `Shown`, in its order; the second is the grid, whose ``select`` event has the ``key``,
+        The components of a `Shown`, in its order; the first is the grid, whose ``select`` event has the ``key``,
         ``words`` or ``clear`` of the button that was clicked.
     """
     tiles = gr.HTML(first, js_on_load=CLICKED, elem_id="grid", apply_default_css=False)
@@ -100,17 +101,43 @@ def grid(state: Any, status: Any, first: str, show: Show) -> list[Any]:
         previous = gr.Button("← Previous", visible=False, elem_id="previous", size="sm")
         place = gr.HTML("", elem_id="place")
         following = gr.Button("Next →", visible=False, elem_id="next", size="sm")
-    shown = [state, tiles, status, place, previous, following]
+    shown = [tiles, status, place, previous, following]
     for button, step in ((previous, -1), (following, 1)):
         button.click(_turned(show, step), [state], shown, show_progress="hidden", **web.DIRECT)
     return shown
 
 
-def _turned(show: Show, step: int) -> Callable[[Found], Shown]:
-    def turned(found: Found) -> Shown:
-        return show(replace(found, page=min(max(found.page + step, 0), found.pages - 1)))
+def _turned(show: Show, step: int) -> Callable[[Visitor], Shown]:
+    def turn(found: Found) -> Found:
+        return replace(found, page=min(max(found.page + step, 0), found.pages - 1))
+
+    def turned(visitor: Visitor) -> Shown:
+        return show(visitor.change(turn))
 
     return turned
+
+
+def answered(
+    visitor: Visitor, search: Callable[[], Found], show: Show, beside: Sequence[Any] = (), wrong: Sequence[Any] = ()
+) -> Any:
+    """What the page shows of a question: what was found, or why it is refused; nothing, once a newer one was asked.
+
+    Args:
+        visitor: who asks.
+        search: finds.
+        show: what is shown of a `Found`.
+        beside: for outputs that follow those of a `Shown`.
+        wrong: for the same, where the question is refused.
+    """
+    newest = visitor.ask()
+    try:
+        found = search()
+        if newest():
+            return *show(visitor.change(lambda old: replace(found, least=old.least))), *beside
+    except CounterpointError as error:
+        if newest():
+            return *refused(error), *wrong
+    return gr.skip()
 
 
 def shown(found: Found, about: str, nothing: str = "Nothing was found.") -> Shown:
@@ -126,18 +153,18 @@ def shown(found: Found, about: str, nothing: str = "Nothing was found.") -> Show
     place = f"{found.first + 1}–{found.first + len(found.shown)} of {found.count}" if tiles else ""
     more = gr.update(visible=found.pages > 1, interactive=found.page > 0)
     rest = gr.update(visible=found.pages > 1, interactive=found.page + 1 < found.pages)
-    return found, about + body, "", f'<p class="place">{place}</p>', more, rest
+    return about + body, "", f'<p class="place">{place}</p>', more, rest
 
 
 def blank(first: str) -> Shown:
     """The page before any search."""
-    return Found(), first, "", "", gr.update(visible=False), gr.update(visible=False)
+    return first, "", "", gr.update(visible=False), gr.update(visible=False)
 
 
 def refused(error: CounterpointError) -> Any:
     """What was there stays, and beside it stands what is wrong."""
     told = f'<p class="alert" role="alert">{escape(str(error))}</p>'
-    return gr.skip(), gr.skip(), told, gr.skip(), gr.skip(), gr.skip()
+    return gr.skip(), told, gr.skip(), gr.skip(), gr.skip()
 
 
 def _tile(hit: Hit) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -35,14 +35,15 @@ HEADS = {
     "popularity": "What most people have",
 }
 
-Shown = tuple[Visit, str, str, str, str]  # state, chosen, recommendations, marks on the map, found titles
+Shown = tuple[str, str, str]  # chosen, recommendations, marks on the map
+Visitor = web.Visitor[Visit]
 
 
 def build(recommender: Recommender, atlas: Atlas, about: str) -> Any:
     """The page as Gradio blocks."""
     names = recommender.names
     with gr.Blocks(title="Recommender", analytics_enabled=False, fill_width=True) as blocks:
-        state = gr.State(Visit())
+        state = gr.State(web.Visitor(Visit()))
         gr.HTML(f'<header class="head"><h1>Recommender</h1><p>{escape(about)}</p></header>')
         with gr.Row(elem_classes="work"):
             with gr.Column(scale=5, min_width=340, elem_classes="side"):
@@ -64,20 +65,22 @@ def build(recommender: Recommender, atlas: Atlas, about: str) -> Any:
                     )
                 chosen = gr.HTML("", js_on_load=CLICKED, elem_id="chosen", apply_default_css=False)
                 first = _shown(recommender, Visit())
-                listed = gr.HTML(first[2], js_on_load=CLICKED, elem_id="listed", apply_default_css=False)
+                listed = gr.HTML(first[1], js_on_load=CLICKED, elem_id="listed", apply_default_css=False)
             with gr.Column(scale=6, min_width=340, elem_classes="side stick"):
                 gr_map = gr.HTML(
                     _map(recommender, atlas), js_on_load=MAP, elem_id="map", apply_default_css=False, padding=False
                 )
-                marks = gr.HTML(first[3], elem_id="marks", apply_default_css=False)
-        shown = [state, chosen, listed, marks, found]
+                marks = gr.HTML(first[2], elem_id="marks", apply_default_css=False)
+        shown, sought = [chosen, listed, marks], [found, search]
         quiet: dict[str, Any] = {"show_progress": "hidden", **web.DIRECT}
-        search.change(_searched(recommender), [search], [found], trigger_mode="always_last", **quiet)
-        search.submit(_first(recommender), [state, search], [*shown, search], **quiet)
-        for element in (found, chosen, listed, gr_map):
-            element.select(_clicked(recommender), [state, search], [*shown, search], **quiet)
+        steady: dict[str, Any] = {"show_progress": "hidden", **web.LAST}
+        search.change(_searched(recommender), [search], [found], **steady)
+        search.submit(_first(recommender), [state, search], [*shown, *sought], **quiet)
+        found.select(_picked(recommender), [state], [*shown, *sought], **quiet)
+        for element in (chosen, listed, gr_map):
+            element.select(_clicked(recommender), [state], shown, **quiet)
         user.submit(_became(recommender), [state, user], [*shown, user], **quiet)
-        group.change(_grouped(recommender), [state, group], shown, trigger_mode="always_last", **quiet)
+        group.change(_grouped(recommender), [state, group], shown, **steady)
     return blocks
 
 
@@ -98,44 +101,72 @@ def _choice(names: Names, number: int) -> str:
     return f'<button type="button" data-key="pick:{number}" data-number="{number}"><span>{title}</span>{group}</button>'
 
 
-def _first(recommender: Recommender) -> Callable[[Visit, str], Any]:
+def _first(recommender: Recommender) -> Callable[[Visitor, str], Any]:
     """Enter in the search box picks the first title found."""
 
-    def first(visit: Visit, text: str) -> Any:
+    def first(visitor: Visitor, text: str) -> Any:
         hits = recommender.names.search(str(text), 1, recommender.nodes.popularity)
         if not hits:
-            return *[gr.skip()] * 5, gr.skip()
-        return *_shown(recommender, visit.pick(hits[0])), ""
+            return gr.skip()
+        return *_answered(recommender, visitor, lambda visit: visit.pick(hits[0])), "", ""
 
     return first
 
 
+def _picked(recommender: Recommender) -> Callable[..., Any]:
+    """A title that was found is picked, and the search is over."""
+    clicked = _clicked(recommender)
+
+    def picked(visitor: Visitor, event: gr.EventData) -> Any:
+        return *clicked(visitor, event), "", ""
+
+    return picked
+
+
 def _clicked(recommender: Recommender) -> Callable[..., Any]:
-    def clicked(visit: Visit, text: str, event: gr.EventData) -> Any:
-        after = acted(visit, str(event.key), len(recommender.names.items))
-        return *_shown(recommender, after), "" if len(after.picks) > len(visit.picks) else text
+    def clicked(visitor: Visitor, event: gr.EventData) -> Any:
+        key, items = str(event.key), len(recommender.names.items)
+        return _answered(recommender, visitor, lambda visit: acted(visit, key, items))
 
     return clicked
 
 
-def _became(recommender: Recommender) -> Callable[[Visit, str], Any]:
-    def became(visit: Visit, text: str) -> Any:
+def _became(recommender: Recommender) -> Callable[[Visitor, str], Any]:
+    def became(visitor: Visitor, text: str) -> Any:
+        user = text.strip()
         try:
-            recommender.names.user(text)
+            if user:
+                recommender.names.user(user)
         except CounterpointError as error:
-            if text.strip():
-                return gr.skip(), _alert(error), *[gr.skip()] * 4
-            return *_shown(recommender, replace(visit, user="")), ""
-        return *_shown(recommender, visit.become(text.strip())), ""
+            return *_answered(recommender, visitor, lambda visit: visit, _alert(error)), gr.skip()
+        return *_answered(recommender, visitor, lambda v: v.become(user) if user else replace(v, user="")), ""
 
     return became
 
 
-def _grouped(recommender: Recommender) -> Callable[[Visit, str], Shown]:
-    def grouped(visit: Visit, group: str) -> Shown:
-        return _shown(recommender, replace(visit, group="" if group == EVERY else str(group)))
+def _grouped(recommender: Recommender) -> Callable[[Visitor, str], Any]:
+    def grouped(visitor: Visitor, group: str) -> Any:
+        chosen = "" if group == EVERY else str(group)
+        return _answered(recommender, visitor, lambda visit: replace(visit, group=chosen))
 
     return grouped
+
+
+def _answered(
+    recommender: Recommender, visitor: Visitor, how: Callable[[Visit], Visit], refused: str = ""
+) -> Sequence[Any]:
+    """What the page shows after a change; nothing, once there was another, whose answer has both.
+
+    Args:
+        recommender: answers.
+        visitor: who changes something.
+        how: the change.
+        refused: HTML above what was chosen.
+    """
+    visitor.change(how)
+    newest = visitor.ask()
+    chosen, *others = _shown(recommender, visitor.now)
+    return [refused + chosen, *others] if newest() else [gr.skip()] * 3
 
 
 def _alert(error: CounterpointError) -> str:
@@ -148,8 +179,8 @@ def _shown(recommender: Recommender, visit: Visit) -> Shown:
     try:
         answer = visit.answer(recommender)
     except CounterpointError as error:
-        return visit, chosen, _alert(error), _marks(owned, []), ""
-    return visit, chosen, _listed(answer), _marks(owned, [hit.number for hit in answer.hits]), ""
+        return chosen, _alert(error), _marks(owned, [])
+    return chosen, _listed(answer), _marks(owned, [hit.number for hit in answer.hits])
 
 
 def _chosen(recommender: Recommender, visit: Visit) -> str:
