@@ -110,6 +110,11 @@ def test_no_pick_is_lost_while_an_answer_takes_long(served: str, monkeypatch: py
         page.wait_for_function("document.querySelectorAll('#chosen .chip').length === 1")
         assert titles[1] in page.locator("#chosen .chip").inner_text()
         assert search.input_value() == "gard" and page.locator("#found button").count() == 8
+        page.locator("#map .field svg").focus()
+        page.keyboard.press("ArrowRight")
+        name = page.locator("#tip b").inner_text()
+        page.keyboard.press("Space")
+        page.locator("#chosen .chip", has_text=name).wait_for()
         assert opened.errors == []
 
 
@@ -118,6 +123,8 @@ def test_on_a_phone_in_the_dark(served: str) -> None:
     with open_page(served, width=390, height=844, scheme="dark", touch=True) as opened:
         opened.page.set_default_timeout(LONG)
         opened.page.wait_for_selector("#map svg .hit")
+        wide = [opened.page.locator(place).bounding_box()["width"] for place in ("#search", "#user", "#group")]
+        assert wide[0] == wide[1] == wide[2], "below one another, so that what is in them can be read"
         opened.page.locator("#listed .listed li button").first.tap()
         opened.page.locator("#chosen .chip").wait_for()
         assert opened.overflow == 0

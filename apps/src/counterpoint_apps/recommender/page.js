@@ -50,7 +50,7 @@ svg.addEventListener("click", (event) => pick(under(event)));
 addEventListener("scroll", leave, { passive: true });
 svg.addEventListener("keydown", (event) => {
   if (event.key === "Escape") return leave();
-  if (event.key === "Enter") return pick(at);
+  if (event.key === "Enter" || event.key === " ") { event.preventDefault(); return pick(at); }
   const way = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] }[event.key];
   if (!way) return;
   event.preventDefault();
