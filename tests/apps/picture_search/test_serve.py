@@ -70,6 +70,11 @@ def test_the_page_by_use(served: str, catalogue: Path, tmp_path: Path) -> None:
         page.wait_for_selector(".tile", timeout=WAIT)
         assert page.locator(".tile").count() == PER_PAGE and page.locator(".score").count() == 0
         page.wait_for_function("document.querySelector('.tile img').naturalWidth > 0", timeout=WAIT)
+        tile, caption = page.locator(".tile").first, captions()[0]
+        assert tile.get_by_role("img").get_attribute("alt") == caption, "what a screen reader says"
+        for name in ("More like this: ", "Open "):
+            assert str(tile.get_by_label(name).get_attribute("aria-label")).startswith(name + caption.split(" · ")[0])
+        assert page.get_by_role("textbox", name="Words", exact=True).count() == 1
         idea = page.locator(".chip").first.inner_text()
         page.locator(".chip").first.click()
         page.locator(".about strong", has_text=idea).wait_for(timeout=WAIT)
@@ -78,7 +83,7 @@ def test_the_page_by_use(served: str, catalogue: Path, tmp_path: Path) -> None:
         search("blue")
         page.locator(".about strong", has_text="blue").wait_for(timeout=WAIT)
         assert sum("blue" in text for text in captions()[:6]) >= 4
-        assert page.locator("#place").inner_text().strip() == "1–24 of 54"
+        assert page.locator("#place").get_by_role("status").inner_text().strip() == "1–24 of 54"
         page.locator("#next").click()
         page.wait_for_function("document.querySelector('#place').innerText.includes('25–48')", timeout=WAIT)
 
@@ -145,6 +150,13 @@ def test_on_a_phone(served: str) -> None:
         opened.page.wait_for_selector(".tile", timeout=WAIT)
         opened.page.locator(".chip").first.tap()
         opened.page.locator(".score").first.wait_for(timeout=WAIT)
+        opened.page.locator(".tile button").nth(20).tap()
+        opened.page.locator(".chosen").wait_for(timeout=WAIT)
+        chosen = "document.querySelector('.chosen').getBoundingClientRect()"
+        opened.page.wait_for_function(f"{chosen}.top >= 0 && {chosen}.bottom < innerHeight", timeout=WAIT)
+        opened.page.evaluate("document.querySelector('.chosen span').textContent = 'a long caption '.repeat(30)")
+        assert opened.page.evaluate(f"{chosen}.height") < 60
+        assert opened.page.locator(".chosen button").bounding_box()["width"] == 24
         assert opened.overflow == 0
         assert opened.errors == []
 

@@ -40,7 +40,13 @@ class Page:
             head("Picture search", self.searches.index.how())
             with gr.Row(elem_classes="ask"):
                 words = gr.Textbox(
-                    placeholder=PLACEHOLDER, show_label=False, container=False, scale=8, elem_id="words", autofocus=True
+                    label="Words",
+                    placeholder=PLACEHOLDER,
+                    show_label=False,
+                    container=False,
+                    scale=8,
+                    elem_id="words",
+                    autofocus=True,
                 )
                 go = gr.Button("Search", variant="primary", scale=1, min_width=110, elem_id="go")
             with gr.Row(elem_classes="search"):
@@ -117,7 +123,7 @@ def _about(found: Found, picture: str) -> str:
     parts = [f"<strong>“{escape(found.title)}”</strong>"] if found.title else []
     if found.key:
         parts.append(
-            f'<span class="chosen"><img src="thumbnail/{address(found.key)}" alt="">{escape(picture)}'
+            f'<span class="chosen"><img src="thumbnail/{address(found.key)}" alt=""><span>{escape(picture)}</span>'
             '<button type="button" data-clear="1" aria-label="Let go of this picture">×</button></span>'
         )
     elif found.picture:

@@ -27,6 +27,9 @@ element.addEventListener('click', (event) => {
   const button = event.target.closest('[data-key], [data-words], [data-clear]');
   if (button) trigger('select', {...button.dataset});
 });
+new MutationObserver(() => {  // who clicked far below would find the middle of what is new
+  if (element.getBoundingClientRect().top < 0) element.scrollIntoView();
+}).observe(element, {childList: true, subtree: true, attributeFilter: ['src']});
 """
 
 PASTED = """
@@ -99,7 +102,7 @@ def grid(state: Any, status: Any, first: str, show: Show) -> list[Any]:
     tiles = gr.HTML(first, js_on_load=CLICKED, elem_id="grid", apply_default_css=False)
     with gr.Row(elem_classes="pager"):
         previous = gr.Button("← Previous", visible=False, elem_id="previous", size="sm")
-        place = gr.HTML("", elem_id="place")
+        place = gr.HTML("", elem_id="place", js_on_load="element.setAttribute('role', 'status');")  # read aloud
         following = gr.Button("Next →", visible=False, elem_id="next", size="sm")
     shown = [tiles, status, place, previous, following]
     for button, step in ((previous, -1), (following, 1)):
@@ -170,10 +173,12 @@ def refused(error: CounterpointError) -> Any:
 def _tile(hit: Hit) -> str:
     place, key = address(hit.key), escape(hit.key, quote=True)
     told = escape(hit.caption or hit.key.rsplit("/", 1)[-1])
+    name, seen = escape(hit.name, quote=True), escape(hit.caption or hit.key, quote=True)
     score = "" if hit.score is None else f'<span class="score">{hit.score:.2f}</span>'
+    like = f'<button type="button" data-key="{key}" aria-label="More like this: {name}">More like this</button>'
+    file = f'href="original/{place}" target="_blank" rel="noopener" title="Open the file" aria-label="Open {name}"'
     return (
-        f'<figure class="tile"><img src="thumbnail/{place}" alt="{key}" loading="lazy">'
+        f'<figure class="tile"><img src="thumbnail/{place}" alt="{seen}" loading="lazy">'
         f'<figcaption><span class="name" title="{key}">{told}</span>{score}</figcaption>'
-        f'<div class="acts"><button type="button" data-key="{key}">More like this</button>'
-        f'<a href="original/{place}" target="_blank" rel="noopener" title="Open the file">Open</a></div></figure>'
+        f'<div class="acts">{like}<a {file}>Open</a></div></figure>'
     )
