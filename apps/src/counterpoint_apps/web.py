@@ -19,6 +19,12 @@ DIRECT: dict[str, Any] = {"queue": False, "trigger_mode": "multiple", "api_visib
 # What changes while somebody types or moves a slider: one question at a time, and in the end the last one.
 LAST: dict[str, Any] = {**DIRECT, "trigger_mode": "always_last"}
 
+# Gradio draws no ring, or none that is seen, around what the keyboard is at.
+FOCUS = """
+:is(textarea, input):focus-visible { outline: 2px solid var(--color-accent) !important; outline-offset: -2px; }
+input[type=range]:focus-visible { outline-offset: 4px !important; }
+"""
+
 T = TypeVar("T")
 _CHANGING = threading.Lock()  # one for all visitors: Gradio copies a visitor's state, and a lock cannot be copied
 
@@ -93,7 +99,7 @@ def mount(app: Any, blocks: Any, css: str, head: str = "", max_file_size: int | 
         app,
         blocks,
         "",
-        css=css,
+        css=FOCUS + css,
         head=head,
         theme=theme(),
         max_file_size=max_file_size,

@@ -75,6 +75,10 @@ def test_the_page_by_use(served: str, catalogue: Path, tmp_path: Path) -> None:
         for name in ("More like this: ", "Open "):
             assert str(tile.get_by_label(name).get_attribute("aria-label")).startswith(name + caption.split(" · ")[0])
         assert page.get_by_role("textbox", name="Words", exact=True).count() == 1
+        for place in ("#weight input[type=range]", "#words textarea, #words input"):
+            page.locator(place).first.focus()
+            ring = page.locator(place).first.evaluate("box => getComputedStyle(box).outline")
+            assert "solid" in ring, "where the keyboard is can be seen"
         idea = page.locator(".chip").first.inner_text()
         page.locator(".chip").first.click()
         page.locator(".about strong", has_text=idea).wait_for(timeout=WAIT)

@@ -52,9 +52,7 @@ def build(recommender: Recommender, atlas: Atlas, about: str) -> Any:
                 )
                 found = gr.HTML("", js_on_load=CLICKED, elem_id="found", apply_default_css=False)
                 with gr.Row(elem_classes="who"):
-                    user = gr.Textbox(
-                        placeholder="a user's id, then Enter", label="Or I am user", elem_id="user", min_width=160
-                    )
+                    user = gr.Textbox(placeholder="id, then Enter", label="Or I am user", elem_id="user", min_width=160)
                     group = gr.Dropdown(
                         [EVERY, *names.categories[:GROUPS]],
                         value=EVERY,
