@@ -25,7 +25,7 @@ from counterpoint.report.charts import (
 )
 from counterpoint.report.maps import LARGEST_MATRIX, Confusion, Dot, EmbeddingMap
 from counterpoint.report.scatter import Scatter
-from counterpoint.report.section import Entry, Gallery, Lists, Picture, Table, Tile, measure, number, percent
+from counterpoint.report.section import Entry, Gallery, Lists, Picture, Table, Tile, cosine, measure, number, percent
 from counterpoint.training.scores import BINS, Histogram
 
 pytestmark = pytest.mark.unit
@@ -52,6 +52,11 @@ def test_ticks_are_round_and_span_the_values(low: float, width: float) -> None:
 )  # fmt: skip
 def test_numbers_are_short(value: float | None, text: str) -> None:
     assert number(value) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(-7.2e-4, "0.00"), (-0.006, "−0.01"), (0.7411, "0.74"), (-1, "−1.00")])
+def test_a_mean_cosine_near_nothing_has_no_minus(value: float, text: str) -> None:
+    assert cosine(value) == text
 
 
 def test_shares_are_percentages() -> None:

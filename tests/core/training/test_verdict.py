@@ -273,6 +273,14 @@ def test_what_to_do_about_an_encoder_no_better_than_untrained(changes: dict[str,
     assert verdict(numbers(**changes) | knn(0.3, 0.3)).remedy == remedy
 
 
+def test_scores_near_nothing_have_no_minus() -> None:
+    scores = {"batch__negative": -0.0007, "batch__positive_variance": 0.04, "batch__negative_variance": 0.09}
+    assert (
+        "scores of positives 0.60 ± 0.20, volatility 0.000, of negatives 0.00 ± 0.30."
+        in verdict(numbers(**scores)).text
+    )
+
+
 def test_duplicates_are_mentioned_and_blamed() -> None:
     assert "12% of a batch are duplicates" in str(verdict(numbers(batch__duplicates=0.12)))
     found = verdict(numbers(batch__duplicates=0.8, train__loss=[5.53] * 20))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from counterpoint.report.context import Context
-from counterpoint.report.section import measure, number, percent
+from counterpoint.report.section import cosine, measure, number, percent
 from counterpoint.report.sections.curves import knn_metric
 from counterpoint.training.checkpoints import resume_command
 
@@ -95,8 +95,8 @@ def _numbers(context: Context, recent: Mapping[str, float]) -> list[Number]:
     if "std" in recent:
         made.append(Number(f"spread{of}", number(recent["std"]), "1 healthy, 0 collapsed"))
     if "positive" in recent and "negative" in recent:
-        beside_score = f"different samples {number(recent['negative'])}"
-        made.append(Number(f"similarity of views{of}", number(recent["positive"]), beside_score))
+        beside_score = f"different samples {cosine(recent['negative'])}"
+        made.append(Number(f"similarity of views{of}", cosine(recent["positive"]), beside_score))
     if context.finished:
         over = context.untimed or " in all"
         seconds = f"{number(context.facts['seconds'])} s{over}, set-up and looks included"

@@ -286,6 +286,11 @@ def number(value: float | None) -> str:
     return text.replace("-", "−")
 
 
+def cosine(value: float) -> str:
+    """A mean cosine, which two digits tell; no minus before nothing."""
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
+
+
 def number_whole(value: float) -> str:
     """A count with thousands apart."""
     return f"{value:,.0f}".replace(",", "\u202f")

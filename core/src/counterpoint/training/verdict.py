@@ -386,9 +386,10 @@ def _healthy(n: dict[str, float]) -> str:
     if "knn" in n:
         said.append(f"kNN {n['knn']:.1%}" + (f" (untrained {n['untrained knn']:.1%})" if "untrained knn" in n else ""))
     if "positive variance" in n and "negative variance" in n:
-        spread = [f"{n[kind]:.2f} ± {math.sqrt(n[f'{kind} variance']):.2f}" for kind in ("positive", "negative")]
+        # round() + 0.0: no minus before nothing
+        told = {k: f"{round(n[k], 2) + 0.0:.2f} ± {n[f'{k} variance'] ** 0.5:.2f}" for k in ("positive", "negative")}
         jumps = f", volatility {n['volatility']:.3f}" if "volatility" in n else ""
-        said.append(f"scores of positives {spread[0]}{jumps}, of negatives {spread[1]}")
+        said.append(f"scores of positives {told['positive']}{jumps}, of negatives {told['negative']}")
     if n.get("duplicates", 0) > 0.01:
         said.append(f"{n['duplicates']:.0%} of a batch are duplicates")
     return f"Healthy: {'; '.join(said)}."
